@@ -1,0 +1,1 @@
+"""One module a command of `ifd`; imported only when that command runs."""

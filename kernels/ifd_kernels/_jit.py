@@ -1,0 +1,177 @@
+"""The one decorator that compiles a kernel, with a cache that cannot serve stale code.
+
+Numba's on-disk cache stamps a compiled function with the bytes of its own file only: after an
+edit to a *called* kernel, or an upgrade of the package, it silently answers with the old code,
+and bounds checking is not part of its key at all. Here the cache folder is named by a digest of
+every kernel source, the versions of Numba and llvmlite, and the bounds-check setting, so each
+state of the kernels has a folder of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar, cast
+
+import llvmlite
+import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+__all__ = ["cache_folder", "kernel", "kernels", "load_i64", "load_u32", "load_u64", "prefetch"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_CONFIG: Final = cast("Any", numba.config)  # has no static attributes
+_OPTIONS: Final = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": None}
+_KEPT_CACHES: Final = 4
+_registry: dict[str, Callable[..., object]] = {}
+
+
+def sources_digest() -> str:
+    """Return the digest of all kernel sources and of what compiles them, 16 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    bounds = os.environ.get("NUMBA_BOUNDSCHECK", "")
+    digest.update(f"{numba.__version__}|{llvmlite.__version__}|{bounds}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _cache_home() -> Path:
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        return Path(chosen) / "ifd-fast"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "ifd-fast"
+
+
+def _open_cache() -> Path | None:
+    folder = _cache_home() / sources_digest()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        warnings.warn(
+            f"Kernel cache folder {folder} can't be written ({error}); compiling at each start. "
+            "Set NUMBA_CACHE_DIR to a writable folder.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    _drop_old_caches(folder)
+    return folder
+
+
+def _drop_old_caches(folder: Path) -> None:
+    """Remove all but the newest few sibling caches; a day's grace for other checkouts."""
+    siblings = sorted(folder.parent.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in siblings[_KEPT_CACHES:]:
+        if old == folder or not old.is_dir() or time.time() - old.stat().st_mtime < 86_400:
+            continue
+        for path in sorted(old.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+        old.rmdir()
+
+
+_folder: Final = None if _CONFIG.DISABLE_JIT else _open_cache()
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of the compiled kernels, or None if they are not cached."""
+    return _folder
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` lazily, without the interpreter lock, cached by all kernel sources.
+
+    The type is that of `function`, so that type checkers see every call of a kernel.
+    """
+    compiled = numba.njit(**_OPTIONS)(function)
+    if _folder is not None:
+        previous = _CONFIG.CACHE_DIR
+        _CONFIG.CACHE_DIR = str(_folder)
+        try:
+            compiled.enable_caching()
+        finally:
+            _CONFIG.CACHE_DIR = previous
+    _registry[f"{function.__module__.rpartition('.')[2]}.{function.__name__}"] = compiled
+    return cast("Callable[P, R]", compiled)
+
+
+def kernels() -> dict[str, Callable[..., object]]:
+    """Return every kernel by `module.name`, in order of definition."""
+    return dict(_registry)
+
+
+def _loader(bits: int, numba_type: Any) -> Any:
+    """Build an intrinsic that reads one unaligned little-endian integer from a byte array."""
+
+    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    def load(_typingctx: Any, buffer: Any, offset: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, args[0])
+            index = context.cast(builder, args[1], signature.args[1], types.intp)
+            pointer = builder.gep(array.data, [index])
+            word = builder.bitcast(pointer, ir.IntType(bits).as_pointer())
+            return builder.load(word, align=1)
+
+        return numba_type(buffer, offset), codegen
+
+    return load
+
+
+# Records of DBN v1 and v2 start at addresses that are no multiple of 8; an aligned view would
+# need a copy of the whole chunk first. x86 and arm64 read unaligned words at full speed.
+if _CONFIG.DISABLE_JIT:
+
+    def load_u64(buffer: Any, offset: int) -> int:
+        """Return the little-endian u64 at byte `offset` of `buffer`."""
+        return int.from_bytes(bytes(buffer[offset : offset + 8]), "little")
+
+    def load_i64(buffer: Any, offset: int) -> int:
+        """Return the little-endian i64 at byte `offset` of `buffer`."""
+        return int.from_bytes(bytes(buffer[offset : offset + 8]), "little", signed=True)
+
+    def load_u32(buffer: Any, offset: int) -> int:
+        """Return the little-endian u32 at byte `offset` of `buffer`."""
+        return int.from_bytes(bytes(buffer[offset : offset + 4]), "little")
+
+    def prefetch(array: Any, index: int) -> None:
+        """Do nothing: there is no cache to warm without the compiler."""
+
+else:
+    load_u64 = _loader(64, types.uint64)
+    load_i64 = _loader(64, types.int64)
+    load_u32 = _loader(32, types.uint32)
+
+    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    def prefetch(_typingctx: Any, array: Any, index: Any) -> Any:
+        """Ask the CPU to bring `array[index]` (1-d, contiguous) into its first cache."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            view = context.make_array(signature.args[0])(context, builder, args[0])
+            position = context.cast(builder, args[1], signature.args[1], types.intp)
+            pointer = cgutils.get_item_pointer(
+                context, builder, signature.args[0], view, [position], wraparound=False
+            )
+            byte_pointer = ir.IntType(8).as_pointer()
+            word = ir.IntType(32)
+            function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, word, word, word])
+            function = cgutils.get_or_insert_function(
+                builder.module, function_type, "llvm.prefetch.p0i8"
+            )
+            hints = [word(0), word(3), word(1)]
+            builder.call(function, [builder.bitcast(pointer, byte_pointer), *hints])
+            return context.get_dummy_value()
+
+        return types.void(array, index), codegen
