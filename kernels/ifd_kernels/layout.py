@@ -90,7 +90,7 @@ class Ring(NamedTuple):
 PUBLISHED: Final = 0
 CONSUMED: Final = 1
 
-# --- per instrument slot ---------------------------------------------------------------------------
+# --- per instrument slot ------------------------------------------------------------------------
 # What a kernel needs to know of an instrument; names and texts stay in ifd_fast.
 KIND_UNKNOWN: Final = 0
 KIND_CALL: Final = 1
@@ -136,7 +136,7 @@ TOUCH_RESET: Final = 8  # an R that was no snapshot: the tape may have a hole
 APPLIED: Final = 0
 BBO_CHANGED: Final = 1  # an F_LAST at which at least one of the six values differs
 BOOK_CLEARED: Final = 2  # an R record
-# --- one second of one instrument, open until sealed ------------------------------------------------
+# --- one second of one instrument, open until sealed --------------------------------------------
 BUCKET: Final = np.dtype(
     [
         ("second", "<i8"),  # seconds since the epoch; -1: free

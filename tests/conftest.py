@@ -1,0 +1,64 @@
+"""What all tests share: Hypothesis profiles, the real data, and where compiled kernels are kept.
+
+Three passes use this file. With the compiler (all tests), with `NUMBA_DISABLE_JIT=1` under
+coverage, and with `NUMBA_BOUNDSCHECK=1`; the last two draw fewer examples.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+__all__ = ["JIT_OFF", "REDUCED", "ROOT", "data_folder"]
+
+ROOT = Path(__file__).resolve().parent.parent
+JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in {"", "0"}
+REDUCED = JIT_OFF or os.environ.get("NUMBA_BOUNDSCHECK", "0") not in {"", "0"}
+
+_SLOW_START = [HealthCheck.too_slow]  # the first example pays for a kernel's compilation
+settings.register_profile("local", deadline=None, suppress_health_check=_SLOW_START)
+settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
+settings.register_profile("reduced", parent=settings.get_profile("ci"), max_examples=10)
+
+
+def pytest_configure() -> None:
+    """Choose how many examples Hypothesis draws, and whether they are the same each time."""
+    fixed = os.environ.get("CI") or os.environ.get("IFD_FIXED_EXAMPLES")
+    settings.load_profile("reduced" if REDUCED else "ci" if fixed else "local")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, in the reduced passes, what belongs to the full one only."""
+    left_out = ({"jit"} if JIT_OFF else set()) | ({"slow"} if REDUCED else set())
+    kept, dropped = [], []
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        (dropped if marks & left_out else kept).append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def data_folder() -> Path:
+    """Return the folder of real market data, whether it is there or not."""
+    return Path(os.environ.get("IFD_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Return a function that finds a real file; without it the test skips, or fails if told to."""
+
+    def find(name: str) -> Path:
+        path = data_folder() / name
+        if not path.is_file():
+            reason = f"real data {name} not found in {data_folder()}; set IFD_TEST_DATA"
+            if os.environ.get("IFD_REQUIRE_DATA") == "1":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        return path
+
+    return find
