@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BUCKET", "IDENTITY", "TOUCH", "Ring"]
+__all__ = ["BUCKET", "IDENTITY", "PANE", "TOUCH", "Ring"]
 
 Records: TypeAlias = NDArray[Any]  # a structured array
 
@@ -136,22 +136,43 @@ TOUCH_RESET: Final = 8  # an R that was no snapshot: the tape may have a hole
 APPLIED: Final = 0
 BBO_CHANGED: Final = 1  # an F_LAST at which at least one of the six values differs
 BOOK_CLEARED: Final = 2  # an R record
-# --- one second of one instrument, open until sealed --------------------------------------------
+# --- one second of one instrument's trades, open until sealed ----------------------------------------
 BUCKET: Final = np.dtype(
     [
         ("second", "<i8"),  # seconds since the epoch; -1: free
         ("bid_volume", "<i8"),  # contracts that hit the bid (sell aggressor)
         ("ask_volume", "<i8"),  # contracts that lifted the ask (buy aggressor)
         ("unknown_volume", "<i8"),  # contracts of trades with side N
-        ("ofi", "<i8"),
-        ("bid_price_1e9", "<i8"),  # last touch inside the second, if `touched`
-        ("ask_price_1e9", "<i8"),
         ("scored_bid_volume", "<i8"),  # of bid_volume, what the scorer has already been given
         ("scored_ask_volume", "<i8"),
-        ("trades", "<i4"),
-        ("touched", "u1"),
-        ("fresh", "u1"),  # 1: holds volume the scorer has not seen
-        ("marks", "<u2"),  # MARK_* quality bits
+        ("trades", "<i8"),
+        ("fresh", "<i8"),  # 1: holds volume the scorer has not seen
+    ]
+)
+
+# --- one pane of one instrument: windows are whole numbers of panes ----------------------------------
+PANE: Final = np.dtype(
+    [
+        # first cache line: what a BBO change writes
+        ("pane", "<i8"),  # start / pane length; -1: free
+        ("ofi", "<i8"),
+        ("bid_price_1e9", "<i8"),  # the last touch inside the pane, if `touched`; once sealed: at its end
+        ("ask_price_1e9", "<i8"),
+        ("mid2_open_1e9", "<i8"),  # bid + ask as the pane began, UNDEF_PRICE without both
+        ("marks", "<u2"),  # MARK_* that held at some time inside
+        ("begun", "<u2"),  # lasting marks that hold from inside this pane on
+        ("ended", "<u2"),  # lasting marks that ended inside
+        ("touched", "<u2"),
+        ("bid_volume", "<i8"),
+        ("ask_volume", "<i8"),
+        # second cache line: what sealing a second with trades writes
+        ("unknown_volume", "<i8"),
+        ("trades", "<i8"),
+        ("bid_votes_1", "<i8"),  # contracts, at most 1 a second and side
+        ("ask_votes_1", "<i8"),
+        ("bid_votes_10", "<i8"),  # contracts, at most 10 a second and side
+        ("ask_votes_10", "<i8"),
+        ("pad", "<i8", (2,)),
     ]
 )
 
