@@ -1,0 +1,8 @@
+# The same commands as ./dev, for those whose fingers say make.
+COMMANDS := demo test setup check tests coverage bounds bench count peers report format lock
+
+.PHONY: help $(COMMANDS)
+help:
+	@./dev help
+$(COMMANDS):
+	@./dev $@
