@@ -124,7 +124,7 @@ TOUCH: Final = np.dtype(
         ("ofi", "<i8"),  # cumulative order-flow imbalance, contracts; take differences
         ("changes", "<i8"),  # BBO changes so far; 0: never seen an F_LAST
         ("state", "<u4"),  # TOUCH_*
-        ("pad", "<u4"),
+        ("unread", "<u4"),  # the book's own: what has moved since the last F_LAST
     ]
 )
 TOUCH_CROSSED: Final = 1  # bid >= ask
