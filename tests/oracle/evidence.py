@@ -1,0 +1,160 @@
+"""What one-sided flow is worth as evidence, in plain Python, from the rules of design §7.
+
+Votes are contracts, at most `cap` a second and side. Two channels: cap 1 and cap 10.
+"""
+
+from __future__ import annotations
+
+import math
+
+SHAPE = 2.0
+DISPERSION = [1.5, 4.0]  # by channel
+MIN_NET = [8, 40]  # fewer net votes are no evidence: under eight children nothing can be told
+TODAY_PRIOR = [8.0, 20.0]
+MARKET_PRIOR = 40.0
+MIN_SESSION_VOTES = 4.0
+MIN_SHARE = 1e-5
+BIN_NS = 300 * 10**9
+
+INTERCEPT = -13.49
+PER_DECADE = 2.49
+PER_DEVIATE = 0.15
+MAKER_LOSS = 10.0
+LOG_ODDS_LIMIT = 12.0
+
+
+def bounded(value: float, low: float, high: float) -> float:
+    """Return the value between its bounds, the lower bound for NaN."""
+    if math.isnan(value):
+        return low
+    return min(max(value, low), high)
+
+
+def season_at(season: list[float], open_ns: int, now_ns: int) -> float:
+    """Return the share of a session's votes that usually lies before `now_ns`."""
+    bins = len(season) - 1
+    elapsed = now_ns - open_ns
+    if elapsed <= 0:
+        return season[0]
+    number = elapsed // BIN_NS
+    if number >= bins:
+        return season[bins]
+    part = (elapsed % BIN_NS) / BIN_NS
+    return season[number] + part * (season[number + 1] - season[number])
+
+
+def season_share(season: list[float], open_ns: int, start_ns: int, end_ns: int) -> float:
+    """Return the share of a session's votes that usually lies in a span of time."""
+    share = season_at(season, open_ns, end_ns) - season_at(season, open_ns, start_ns)
+    return bounded(share, MIN_SHARE, 1.0)
+
+
+def today_factor(votes: float, expected: float, channel: int) -> float:
+    """Return how busy the strike is today, against its history: the 90 min before the windows."""
+    prior = TODAY_PRIOR[channel]
+    return bounded((votes + prior) / (expected + prior), 0.1, 30.0)
+
+
+def market_factor(side: float, half: float, votes: float, expected: float) -> float:
+    """Return how busy one side of the other strikes of this type is, against its history.
+
+    `side` of `half` expected: the type's; `votes` of `expected`: all options, both sides.
+    """
+    level = (votes + MARKET_PRIOR) / (expected + MARKET_PRIOR)
+    return bounded((side + MARKET_PRIOR * level) / (half + MARKET_PRIOR), 0.1, 30.0)
+
+
+def surprise(larger: float, smaller: float, m_larger: float, m_smaller: float, channel: int) -> float:
+    """Return the signed root of the likelihood ratio of the larger side, given the smaller."""
+    phi = DISPERSION[channel]
+    x, alpha = larger / phi, SHAPE + smaller / phi
+    mean = (m_larger / phi) * alpha / (SHAPE + m_smaller / phi)
+    if x <= mean:
+        return 0.0
+    ratio = x * math.log(x / mean) - (x + alpha) * math.log((x + alpha) / (mean + alpha))
+    return math.sqrt(max(0.0, 2 * ratio))
+
+
+def p_value(deviate: float) -> float:
+    """Return the upper tail of the normal distribution, never 0."""
+    return 0.5 * math.erfc(min(deviate, 30.0) / math.sqrt(2))
+
+
+def log_ratio(bid_volume: float, ask_volume: float) -> float:
+    """Return ln((ask + .5) / (bid + .5)); swapped volumes change its sign only."""
+    return math.log(ask_volume + 0.5) - math.log(bid_volume + 0.5)
+
+
+def zscore(value: float, mean: float, sd: float, sessions: float) -> float:
+    """Return how many standard deviations the log ratio lies from its history's mean."""
+    if not sessions > 0:
+        return 0.0
+    return bounded((value - bounded(mean, -20, 20)) / bounded(sd, 0.25, 20.0), -30.0, 30.0)
+
+
+def percentile_rank(value: float, quantiles: list[float], sessions: float) -> float:
+    """Return the value's percentile: interpolated from 10 to 90, a normal tail beyond.
+
+    The tail runs through the quantiles 50 and 90 (10 on the lower side), because the table has
+    no 1 and 5: a mirrored history gives the mirrored rank.
+    """
+    if not sessions > 0:
+        return 50.0
+    if value < quantiles[2]:
+        mirrored = [-quantiles[4], -quantiles[3], -quantiles[2], -quantiles[1], -quantiles[0]]
+        return 100.0 - upper_rank(-value, mirrored[2:])
+    return upper_rank(value, quantiles[2:5])
+
+
+def upper_rank(value: float, knots: list[float]) -> float:
+    """Return the percentile of a value at or above the median; knots at 50, 75 and 90."""
+    median, upper, top = knots
+    if value < upper:
+        return bounded(50.0 + 25.0 * (value - median) / (upper - median), 50.0, 100.0)
+    if value < top:
+        return bounded(75.0 + 15.0 * (value - upper) / (top - upper), 50.0, 100.0)
+    sd = bounded((top - median) / 1.2815515655446004, 1e-3, 1e3)
+    beyond = bounded((value - median) / sd, 0.0, 30.0)
+    return bounded(100.0 - 50.0 * math.erfc(beyond / math.sqrt(2)), 90.0, 100.0)
+
+
+def maker_probability(against: float, total: float, paired: float, crush: bool) -> float:
+    """Return how likely a maker's flow is: two-sided, straddles in step, volatility sold.
+
+    Votes (cap 1) of the 300 s window; `paired` are those of the pair filter, not in `total`.
+    """
+    lesser = min(against, total - against)
+    two_sided = 2 * lesser / (total + 2)
+    straddles = paired / (paired + total + 2)
+    return 1 - (1 - 0.8 * two_sided) * (1 - 0.9 * straddles) * (1 - 0.6 * crush)
+
+
+def confidence(log_odds: float) -> float:
+    """Return the probability that belongs to log-odds, which are cut at +-12."""
+    return 1 / (1 + math.exp(-bounded(log_odds, -LOG_ODDS_LIMIT, LOG_ODDS_LIMIT)))
+
+
+def raw_log_odds(deviate: float) -> float:
+    """Return the log-odds of the flow alone: a straight line in the decades of p."""
+    return INTERCEPT - PER_DECADE * math.log10(p_value(deviate))
+
+
+def anomaly_log_odds(zscore_towards: float) -> float:
+    """Return what the history of ratios adds: never less than nothing."""
+    return PER_DEVIATE * bounded(zscore_towards, 0.0, 6.0)
+
+
+def history_grade(completeness: float, cell: int) -> int:
+    """Return 0 (A) to 4 (F) for the share of the wanted sessions and the width of the cell."""
+    grade = sum(completeness < bound for bound in (0.75, 0.5, 0.25))
+    if completeness <= 0 or cell >= 4:
+        return 4
+    return max(grade, [0, 0, 1, 2][cell])
+
+
+def feed_grade(marks: int) -> int:
+    """Return the worst grade among the quality marks, 0 (A) to 4 (F)."""
+    for grade, bits in ((4, 1 | 2 | 4 | 8), (3, 16 | 32 | 64), (2, 128 | 256), (1, 512 | 1024)):
+        if marks & bits:
+            return grade
+    return 0
