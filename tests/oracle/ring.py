@@ -18,9 +18,7 @@ class Ring:
         self.pushed: list[tuple[int, ...]] = []
         self.consumed = 0
 
-    def push_batch(
-        self, events: list[tuple[int, ...]], start: int, stop: int
-    ) -> tuple[str, int]:
+    def push_batch(self, events: list[tuple[int, ...]], start: int, stop: int) -> tuple[str, int]:
         """Append `events[start:stop]` as far as there is room; return why and where it stopped."""
         for index in range(start, stop):
             if len(self.pushed) - self.consumed == self.capacity:

@@ -129,7 +129,7 @@ def frame_batch(
 
 
 def frame_stream(data: bytes, record_bytes: dict[int, int]) -> Outcome:
-    """Read the whole of `data` with nothing ever in the way: the order is lost, the sums are not."""
+    """Read the whole of `data` with nothing in the way; keeps the order within each list."""
     events: list[Event] = []
     handed: list[tuple[int, int]] = []
     skipped: list[tuple[str, int, int]] = []

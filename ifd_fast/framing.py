@@ -1,0 +1,364 @@
+"""DBN bytes in any chunking to events in a ring and other records in stream order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ifd_fast.errors import FormatError, TruncatedError, UsageError
+from ifd_kernels import wire
+from ifd_kernels.layout import (
+    CONSUMED,
+    DONE,
+    MBO_BYTES,
+    PUBLISHED,
+    RECORD_HEADER_BYTES,
+    REFUSED,
+    RTYPE_DEFINITION,
+    RTYPE_ERROR,
+    RTYPE_MBO,
+    RTYPE_STATISTICS,
+    RTYPE_STATUS,
+    RTYPE_SYMBOL_MAPPING,
+    RTYPE_SYSTEM,
+    Ring,
+)
+
+__all__ = [
+    "Framer",
+    "Handed",
+    "Header",
+    "HeaderReader",
+    "allocate_ring",
+    "record_bytes",
+]
+
+Bytes: TypeAlias = NDArray[np.uint8]
+Buffer: TypeAlias = bytes | bytearray | memoryview | Bytes
+
+# All record types of DBN 1 to 3.
+_KNOWN_RTYPES: Final = (
+    *(0x00, 0x01, 0x0A, 0x11),  # trades and market by price; the first OHLCV
+    *range(0x12, 0x19),  # status, definition, imbalance, error, mapping, system, statistics
+    *range(0x20, 0x25),  # OHLCV
+    *(RTYPE_MBO, 0xB1, *range(0xC0, 0xC5)),  # consolidated and sampled quotes
+)
+# Least bytes of the records this project reads, by version 1, 2, 3; others: a header.
+_RECORD_BYTES: Final = {
+    RTYPE_STATUS: (40, 40, 40),
+    RTYPE_DEFINITION: (360, 400, 520),
+    RTYPE_ERROR: (80, 320, 320),
+    RTYPE_SYMBOL_MAPPING: (80, 176, 176),
+    RTYPE_SYSTEM: (80, 320, 320),
+    RTYPE_STATISTICS: (64, 64, 80),
+    RTYPE_MBO: (MBO_BYTES, MBO_BYTES, MBO_BYTES),
+}
+_VERSIONS: Final = (1, 2, 3)
+_TS_OUT_BYTES: Final = 8
+
+_RECORD_BYTES_MAX: Final = 255 * 4  # a length byte counts 32-bit words
+_HANDED_MAX: Final = 256  # records handed out in one go; a definition file has nothing else
+_REFUSALS_KEPT: Final = 64
+# 8,192 events of a ring are 0.4 MB: they stay in the second cache until the book reads them.
+_EVENTS_MAX: Final = 8_192
+
+_PREFIX_BYTES: Final = 8  # magic, version, length of the metadata
+_METADATA_BYTES_MIN: Final = 100
+_METADATA_BYTES_MAX: Final = 1 << 28  # all 700,000 symbols of a venue take a third of it
+_TS_OUT_OFFSET: Final = {1: 8 + 52, 2: 8 + 44, 3: 8 + 44}
+_FOREIGN_MAGIC: Final = {
+    b"\x28\xb5\x2f\xfd": "zstd-compressed data; decompress it first",
+    b"DBZ": "a legacy DBZ file; convert it with `dbn FILE --dbn -o NEW` of dbn-cli",
+}
+_REASONS: Final = {
+    wire.COUNT_UNKNOWN_RTYPE: "unknown_rtype",
+    wire.COUNT_BAD_LENGTH: "bad_length",
+    wire.COUNT_BAD_ACTION: "bad_action",
+    wire.COUNT_BAD_SIDE: "bad_side",
+    wire.COUNT_UNWALKABLE: "unwalkable",
+}
+
+
+def allocate_ring(capacity_events: int) -> Ring:
+    """Return an empty ring of `capacity_events`, a power of two; 51 bytes an event."""
+    if capacity_events < 1 or capacity_events & (capacity_events - 1):
+        proposal = 1 << max(capacity_events, 1).bit_length()
+        raise UsageError(
+            f"`capacity_events` must be a power of two, was {capacity_events}. Use {proposal}."
+        )
+    return Ring(
+        ts_event_ns=np.zeros(capacity_events, np.int64),
+        ts_recv_ns=np.zeros(capacity_events, np.int64),
+        order_id=np.zeros(capacity_events, np.uint64),
+        price_1e9=np.zeros(capacity_events, np.int64),
+        size=np.zeros(capacity_events, np.uint32),
+        instrument_id=np.zeros(capacity_events, np.uint32),
+        sequence=np.zeros(capacity_events, np.uint32),
+        slot=np.full(capacity_events, -1, np.int32),
+        flags=np.zeros(capacity_events, np.uint8),
+        action=np.zeros(capacity_events, np.uint8),
+        side=np.zeros(capacity_events, np.uint8),
+        cursor=np.zeros(2, np.int64),
+    )
+
+
+def record_bytes(version: int, *, ts_out: bool = False) -> NDArray[np.int64]:
+    """Return what `wire.frame_batch` asks of lengths, (256,): 0 is an unknown record type."""
+    if version not in _VERSIONS:
+        raise FormatError(_version_refusal("stream", version))
+    extra = _TS_OUT_BYTES if ts_out else 0
+    table = np.zeros(256, np.int64)
+    table[list(_KNOWN_RTYPES)] = RECORD_HEADER_BYTES + extra
+    for rtype, sizes in _RECORD_BYTES.items():
+        table[rtype] = sizes[version - 1] + extra
+    return table
+
+
+def _version_refusal(name: str, version: int) -> str:
+    return (
+        f"{name}: byte 3 says DBN version {version}; versions 1 to 3 are read. "
+        "Convert it to version 3 with dbn-cli or databento's DBNDecoder."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The metadata at the head of a DBN file or live stream, still encoded.
+
+    `data` is all of it with magic and length, so that records start at byte len(data).
+    """
+
+    version: int
+    ts_out: bool
+    data: bytes
+
+
+class HeaderReader:
+    """Collects a header from any chunking; memory follows the bytes that came."""
+
+    def __init__(self, name: str = "stream") -> None:
+        self._name = name
+        self._data = bytearray()
+
+    def feed(self, chunk: Buffer) -> tuple[Header | None, int]:
+        """Take bytes; return the header once it is whole, and how many bytes of `chunk` it took.
+
+        Raises
+        ------
+        FormatError
+            Not DBN, a version other than 1 to 3, or a metadata length out of bounds.
+        """
+        view = memoryview(chunk).cast("B")
+        taken = self._take(view, 0, _PREFIX_BYTES)
+        self._check_magic()
+        if len(self._data) < _PREFIX_BYTES:
+            return None, taken
+        stop = _PREFIX_BYTES + self._metadata_bytes()
+        taken = self._take(view, taken, stop)
+        if len(self._data) < stop:
+            return None, taken
+        version = self._data[3]
+        ts_out = self._data[_TS_OUT_OFFSET[version]] != 0
+        return Header(version, ts_out, bytes(self._data)), taken
+
+    def finish(self) -> None:
+        """Raise TruncatedError: the stream ended and the header is not whole."""
+        wanted = _PREFIX_BYTES
+        if len(self._data) >= _PREFIX_BYTES:
+            wanted += self._metadata_bytes()
+        raise TruncatedError(
+            f"{self._name}: ends at byte {len(self._data)} inside the DBN header of "
+            f"{wanted} bytes. Fetch it again."
+        )
+
+    def _take(self, view: memoryview, start: int, stop: int) -> int:
+        end = start + max(min(stop - len(self._data), len(view) - start), 0)
+        self._data += view[start:end]
+        return end
+
+    def _check_magic(self) -> None:
+        head = bytes(self._data[:4])
+        for magic, what in _FOREIGN_MAGIC.items():
+            if head[: len(magic)] == magic:
+                raise FormatError(f"{self._name}: byte 0 starts {what}.")
+        if head[:3] != b"DBN"[: len(head)]:
+            raise FormatError(
+                f"{self._name}: bytes 0 to 2 must be 'DBN', were {head[:3]!r}: not a DBN stream."
+            )
+        if len(head) == 4 and head[3] not in _VERSIONS:
+            raise FormatError(_version_refusal(self._name, head[3]))
+
+    def _metadata_bytes(self) -> int:
+        size = int.from_bytes(self._data[4:8], "little")
+        if not _METADATA_BYTES_MIN <= size <= _METADATA_BYTES_MAX:
+            raise FormatError(
+                f"{self._name}: bytes 4 to 7 say {size} bytes of metadata; "
+                f"{_METADATA_BYTES_MIN} to {_METADATA_BYTES_MAX} are legal. The file is damaged."
+            )
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A record that is not MBO: its bytes, whole, and where it began in the stream."""
+
+    rtype: int
+    data: bytes
+    offset: int
+
+
+class Framer:
+    """Frames one DBN stream into `ring`, whatever the chunks it comes in.
+
+    Parameters
+    ----------
+    ring
+        Where events go. After each list that `frames` yields, the caller consumes the ring
+        first, then handles the list: that is stream order.
+    version, ts_out
+        As the header says; a raw feed without header needs them all the same.
+    offset
+        Bytes of the stream before its first record, so that messages name the right byte.
+    name
+        What messages call the stream.
+    max_events
+        Most events between two yields.
+    """
+
+    def __init__(
+        self,
+        ring: Ring,
+        version: int,
+        *,
+        ts_out: bool = False,
+        offset: int = 0,
+        name: str = "stream",
+        max_events: int = _EVENTS_MAX,
+    ) -> None:
+        if max_events < 1:
+            raise UsageError(f"`max_events` must be at least 1, was {max_events}.")
+        self.ring = ring
+        self._name = name
+        self._max_events = max_events
+        self._record_bytes = record_bytes(version, ts_out=ts_out)
+        self._handed = np.zeros((_HANDED_MAX, 2), np.int64)
+        self._refused = np.zeros((_REFUSALS_KEPT, 2), np.int64)
+        self._counters = np.zeros(wire.COUNTERS, np.int64)
+        self._counters[wire.COUNT_BYTES] = offset
+        self._carry: Bytes = np.zeros(_RECORD_BYTES_MAX, np.uint8)
+        self._carried = 0
+        self._dead_end = ""
+
+    def frames(self, chunk: Buffer) -> Iterator[list[Handed]]:
+        """Take the next bytes of the stream; exhaust what this returns before the next call.
+
+        Raises
+        ------
+        FormatError
+            A length byte that can't be walked; all before it has been yielded.
+        UsageError
+            The ring is full and was not consumed after a yield.
+        """
+        if self._dead_end:
+            raise FormatError(self._dead_end)
+        data = _as_bytes(chunk)
+        start = 0
+        if self._carried:
+            start = self._mend_carry(data)
+            if self._carried < int(self._carry[0]) * 4:
+                return
+            # A mended record waits in the ring for the rest of its chunk: one yield, not two.
+            yield from self._walk(self._carry, 0, self._carried, hold=True)
+        yield from self._walk(data, start, len(data), hold=False)
+
+    def finish(self) -> None:
+        """Raise TruncatedError if the stream ended inside a record."""
+        if self._carried:
+            raise TruncatedError(
+                f"{self._name}: ends inside the record at byte "
+                f"{self._counters[wire.COUNT_BYTES]}: {self._carried} of its "
+                f"{int(self._carry[0]) * 4} bytes are there. Fetch it again."
+            )
+
+    def counts(self) -> dict[str, int]:
+        """Return exact sums: records = events + handed + each reason but `unwalkable`."""
+        counters = self._counters
+        return {
+            "bytes": int(counters[wire.COUNT_BYTES]),
+            "records": int(counters[wire.COUNT_RECORDS]),
+            "events": int(counters[wire.COUNT_EVENTS]),
+            "handed": int(counters[wire.COUNT_HANDED]),
+            "skipped_bytes": int(counters[wire.COUNT_SKIPPED_BYTES]),
+            **{name: int(counters[index]) for index, name in _REASONS.items()},
+        }
+
+    def refusals(self) -> list[tuple[str, int]]:
+        """Return (reason, byte offset in the stream) of the first refused records."""
+        logged = self._counters[wire.COUNT_LOGGED]
+        return [(_REASONS[int(row[0])], int(row[1])) for row in self._refused[:logged]]
+
+    def _mend_carry(self, data: Bytes) -> int:
+        wanted = int(self._carry[0]) * 4 - self._carried
+        taken = min(wanted, len(data))
+        self._carry[self._carried : self._carried + taken] = data[:taken]
+        self._carried += taken
+        return taken
+
+    def _walk(self, data: Bytes, start: int, stop: int, *, hold: bool) -> Iterator[list[Handed]]:
+        """Frame `data[start:stop]` and carry what is left; `hold`: more bytes follow at once."""
+        cursor = self.ring.cursor
+        while True:
+            before = start
+            handed_before = int(self._counters[wire.COUNT_HANDED])
+            status, start = wire.frame_batch(
+                data,
+                start,
+                stop,
+                self._record_bytes,
+                self._max_events,
+                self.ring,
+                self._handed,
+                self._refused,
+                self._counters,
+            )
+            handed = self._copy_handed(data, start, handed_before)
+            unconsumed = cursor[PUBLISHED] > cursor[CONSUMED]
+            if handed or (unconsumed and not (hold and status == DONE)):
+                yield handed
+            if status == DONE:
+                break
+            if status == REFUSED:
+                self._raise_unwalkable(data, start)
+            if start == before and cursor[PUBLISHED] - cursor[CONSUMED] >= len(self.ring.action):
+                raise UsageError(
+                    f"{self._name}: the ring of {len(self.ring.action)} events is full; "
+                    "consume it after each list that `frames` yields."
+                )
+        self._carried = stop - start
+        self._carry[: self._carried] = data[start:stop]
+
+    def _copy_handed(self, data: Bytes, start: int, before: int) -> list[Handed]:
+        count = int(self._counters[wire.COUNT_HANDED]) - before
+        base = int(self._counters[wire.COUNT_BYTES]) - start
+        return [
+            Handed(int(data[offset + 1]), data[offset : offset + length].tobytes(), base + offset)
+            for offset, length in self._handed[:count].tolist()
+        ]
+
+    def _raise_unwalkable(self, data: Bytes, start: int) -> None:
+        self._dead_end = (
+            f"{self._name}: the record at byte {self._counters[wire.COUNT_BYTES]} says it has "
+            f"{int(data[start]) * 4} bytes, a header alone has {RECORD_HEADER_BYTES}. "
+            "Nothing after it can be read."
+        )
+        raise FormatError(self._dead_end)
+
+
+def _as_bytes(chunk: Buffer) -> Bytes:
+    """Return `chunk` as a writable byte array: a read-only one would compile all kernels twice."""
+    data = np.frombuffer(chunk, np.uint8)
+    return data if data.flags.writeable else data.copy()
