@@ -62,6 +62,7 @@ NEED_SLOTS: Final = 4  # the table of instruments must grow
 NEED_ROWS: Final = 5  # an output buffer is full: take its rows
 HANDED_OUT: Final = 6  # records that are not MBO come next: handle them, then go on
 REFUSED: Final = 7  # bytes that can't be walked: nothing after this offset is read
+NEED_VOTES: Final = 8  # the scorer's log of votes must grow
 
 
 class Ring(NamedTuple):
