@@ -94,7 +94,10 @@ def has_known_side(word: int) -> bool:
 
 @kernel
 def judge_record(
-    buffer: NDArray[np.uint8], offset: int, length: int, record_bytes: NDArray[np.int64]
+    buffer: NDArray[np.uint8],
+    offset: int,
+    length: int | np.int64,
+    record_bytes: NDArray[np.int64],
 ) -> int:
     """Return the counter that the whole record at `offset` belongs to. O(1)."""
     rtype = np.int64(buffer[offset + 1])

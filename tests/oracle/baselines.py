@@ -62,12 +62,14 @@ def options(session: dict[str, Any]) -> dict[int, dict[str, Any]]:
 
 
 def observed_windows(session: dict[str, Any]) -> list[int]:
-    """Return window ends wholly inside what was observed, unless every row there is grade F."""
+    """Return ends of windows inside what was observed, unless every mapped row is grade F."""
+    mapped = {row["instrument_id"] for row in session["instruments"] if row["mapped"]}
     ends = range(session["open_ns"] + WINDOW_NS, session["close_ns"] + 1, WINDOW_NS)
     result = []
     for end in ends:
         inside = session["observed_from_ns"] <= end - WINDOW_NS and end <= session["observed_to_ns"]
-        grades = [row["quality"] for row in session["facts"] if row["window_end"] == end]
+        rows = [row for row in session["facts"] if row["window_end"] == end]
+        grades = [row["quality"] for row in rows if row["instrument_id"] in mapped]
         if inside and not (grades and all(grade == "F" for grade in grades)):
             result.append(end)
     return result

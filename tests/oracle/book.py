@@ -25,7 +25,7 @@ COUNTED = (
     "excess_cancels",
     "clears",
     "bad_book_flags",
-    "crossed_reads",
+    "crossed_changes",
 )
 
 
@@ -62,7 +62,7 @@ class Touch(NamedTuple):
 class Reading:
     """What one instrument's last F_LAST showed, and what is kept beside it."""
 
-    touch: Touch = Touch()
+    touch: Touch = field(default_factory=Touch)
     ofi: int = 0
     changes: int = 0
     state: int = 0
@@ -98,7 +98,7 @@ def apply_event(book: Book, event: Event) -> int:
 
 
 def _add(book: Book, event: Event) -> None:
-    """A of a live id replaces; without contracts there is no order, without side no level."""
+    """Replace a live id; without contracts there is no order, without side no level."""
     if book.orders.pop((event.slot, event.order_id), None) is not None:
         book.counts["replaced_adds"] += 1
     _place(book, event)
@@ -173,7 +173,6 @@ def _read(book: Book, reading: Reading, slot: int) -> int:
     """Read the best prices; return BBO_CHANGED if any of six values differs, or at the first."""
     before, after = reading.touch, touch_of(book, slot)
     crossed = after.bid[2] > 0 and after.ask[2] > 0 and after.bid[0] >= after.ask[0]
-    book.counts["crossed_reads"] += crossed
     reading.state = (reading.state & ~CROSSED) | (CROSSED if crossed else 0)
     changed = reading.changes == 0 or before != after
     if changed:
@@ -181,6 +180,7 @@ def _read(book: Book, reading: Reading, slot: int) -> int:
         if whole and not reading.broken:
             reading.ofi += flow_imbalance(before, after)
         reading.changes += 1
+        book.counts["crossed_changes"] += crossed
         reading.touch = after
     reading.broken = False
     return BBO_CHANGED if changed else APPLIED
@@ -212,13 +212,14 @@ def levels(book: Book, slot: int, side: str) -> list[tuple[int, int, int]]:
 
 
 def orders(book: Book, slot: int, side: str) -> list[tuple[int, int, int]]:
-    """Return one side's (order id, price, size) by price, best first, then priority."""
+    """Return one side's (order id, price, size) by price, best first, none last, then priority."""
+    sign = -1 if side == "B" else 1
     found = [
-        (-order.price if side == "B" else order.price, order.stamp, key[1], order)
+        (order.price == UNDEF_PRICE, order.price * sign, order.stamp, key[1], order)
         for key, order in book.orders.items()
         if key[0] == slot and order.side == side
     ]
-    return [(order_id, order.price, order.size) for _, _, order_id, order in sorted(found)]
+    return [(order_id, order.price, order.size) for *_, order_id, order in sorted(found)]
 
 
 def touch_of(book: Book, slot: int) -> Touch:

@@ -89,7 +89,13 @@ def zscore(value: float, mean: float, sd: float, sessions: float) -> float:
     """Return how many standard deviations the log ratio lies from its history's mean."""
     if not sessions > 0:
         return 0.0
-    return bounded((value - bounded(mean, -20, 20)) / bounded(sd, 0.25, 20.0), -30.0, 30.0)
+    centre = mean if abs(mean) <= 20 else 0.0
+    return bounded((value - centre) / bounded(sd, 0.25, 20.0), -30.0, 30.0)
+
+
+def feed_quality(grade: int) -> float:
+    """Return h of a grade."""
+    return [1.0, 0.9, 0.7, 0.4, 0.0][grade]
 
 
 def percentile_rank(value: float, quantiles: list[float], sessions: float) -> float:
