@@ -276,9 +276,9 @@ def check_together(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name most like `name`, as a sentence; all known if none is like it."""
-    names = list(known)
+    names = {one.lower(): one for one in known}
     like = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    return f"Did you mean {like[0]}?" if like else f"Use one of {', '.join(names)}."
+    return f"Did you mean {names[like[0]]}?" if like else f"Use one of {', '.join(names.values())}."
 
 
 def _to_ns(value_s: float) -> int:
