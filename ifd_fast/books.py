@@ -1,0 +1,223 @@
+"""The books' arrays: made, grown, looked at.
+
+The kernels stop with NEED_ORDERS or NEED_LEVELS before an event could run out of room; `grow`
+returns the book to go on with. Growth changes no result. A bigger order table starts empty and
+the kernels move the entries over, a few an event, so that no event waits for all of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from ifd_kernels import book as kernel
+from ifd_kernels import levels as slab
+from ifd_kernels.layout import DONE, NEED_LEVELS, NEED_ORDERS, TOUCH, UNDEF_PRICE, Records, Ring
+from ifd_kernels.orders import ASK, BID, ORDER
+from numpy.typing import NDArray
+
+from ifd_fast.errors import UsageError
+
+__all__ = [
+    "Level",
+    "Order",
+    "add_slots",
+    "allocate",
+    "apply",
+    "counts",
+    "grow",
+    "levels",
+    "memory_bytes",
+    "orders",
+]
+
+CACHE_LINE = 64
+ORDERS_MIN = 4
+# Address space, not memory: pages of the slab are taken when a level first lies on them.
+LEVELS_DEFAULT = 1 << 22
+LEVELS_MIN = slab.SCANNED + 4 * (1 << slab.TOP_ROOM)
+
+
+class Level(NamedTuple):
+    """One price of one side: contracts and orders resting there."""
+
+    price_1e9: int
+    contracts: int
+    orders: int
+
+
+class Order(NamedTuple):
+    """One resting order."""
+
+    order_id: int
+    price_1e9: int
+    size: int
+
+
+def _zeros(count: int, dtype: np.dtype[np.void]) -> Records:
+    """Return zeroed records that start on a cache line, so that none lies on two without need."""
+    memory = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + count * dtype.itemsize].view(dtype)
+
+
+def _limit(capacity_orders: int) -> int:
+    """Return how many places may be taken: three quarters; probes are short up to there."""
+    return capacity_orders * 3 // 4
+
+
+def allocate(slots: int, orders: int = 1 << 16, levels: int = LEVELS_DEFAULT) -> kernel.Book:
+    """Return empty books for `slots` instruments.
+
+    `orders` (a power of two) and `levels` are the first capacities; both grow.
+    """
+    if orders < ORDERS_MIN or orders & (orders - 1):
+        raise UsageError(
+            f"`orders` must be a power of two of at least {ORDERS_MIN}, was {orders}. Use 65536."
+        )
+    levels = max(levels, LEVELS_MIN)
+    heap = np.full(slab.HEAP_WORDS, -1, np.int64)
+    heap[slab.NEXT] = slab.SCANNED
+    heap[slab.RESERVE] = 4 * (1 << slab.TOP_ROOM)
+    counters = np.zeros(kernel.COUNTERS, np.int64)
+    counters[kernel.LIMIT] = _limit(orders)
+    counters[kernel.MOVED] = -1
+    return kernel.Book(
+        orders=_zeros(orders, ORDER),
+        old_orders=_zeros(1, ORDER),
+        levels=slab.Levels(
+            key=np.zeros(levels, np.int64),
+            quantity=_zeros(levels, slab.QUANTITY),
+            sides=_new_sides(slots),
+            heap=heap,
+        ),
+        touch=_new_touch(slots),
+        counters=counters,
+    )
+
+
+def _new_sides(slots: int) -> Records:
+    sides = _zeros(2 * slots, slab.SIDE)
+    sides["base"] = slab.SCANNED
+    return sides
+
+
+def _new_touch(slots: int) -> Records:
+    touch = _zeros(slots, TOUCH)
+    touch["bid_price_1e9"] = touch["ask_price_1e9"] = UNDEF_PRICE
+    touch["unread"] = kernel.NEVER_READ
+    return touch
+
+
+def add_slots(book: kernel.Book, slots: int) -> kernel.Book:
+    """Return the books with room for `slots` instruments, at least as many as before."""
+    before = len(book.touch)
+    if slots <= before:
+        return book
+    sides, touch = _new_sides(slots), _new_touch(slots)
+    sides[: 2 * before] = book.levels.sides
+    touch[:before] = book.touch
+    return book._replace(levels=book.levels._replace(sides=sides), touch=touch)
+
+
+def grow(book: kernel.Book, status: int) -> kernel.Book:
+    """Return the book with what `status` (NEED_ORDERS or NEED_LEVELS) asks for."""
+    if status == NEED_ORDERS:
+        return _grow_orders(book)
+    if status == NEED_LEVELS:
+        return _grow_levels(book, 2 * len(book.levels.key))
+    raise UsageError(f"`status` must be NEED_ORDERS or NEED_LEVELS, was {status}.")
+
+
+def _grow_orders(book: kernel.Book) -> kernel.Book:
+    """Free a table that has been moved; if room is still short, begin to move to a new one.
+
+    The new table has room for twice the live orders and for what comes while the old one moves:
+    dead orders stay behind, so after many clears it may be as big as before, or smaller.
+    """
+    counters = book.counters
+    while counters[kernel.MOVED] >= 0:  # only tables of a few orders get here
+        kernel.move_orders(book)
+    capacity = len(book.orders)
+    book = book._replace(old_orders=_zeros(1, ORDER))
+    counters[kernel.LIMIT] = _limit(capacity)
+    if counters[kernel.USED] < counters[kernel.LIMIT]:
+        return book
+    need = 2 * int(counters[kernel.LIVE]) + capacity // kernel.MOVED_PER_EVENT + ORDERS_MIN
+    bigger = ORDERS_MIN
+    while _limit(bigger) < max(need, int(counters[kernel.USED]) + 1):
+        bigger *= 2
+    counters[kernel.LIMIT] = _limit(bigger)
+    counters[kernel.MOVED] = 0
+    return book._replace(orders=_zeros(bigger, ORDER), old_orders=book.orders)
+
+
+def _grow_levels(book: kernel.Book, levels: int) -> kernel.Book:
+    old = book.levels
+    levels = max(levels, int(old.heap[slab.NEXT] + old.heap[slab.RESERVE]))
+    key, quantity = np.zeros(levels, np.int64), _zeros(levels, slab.QUANTITY)
+    used = int(old.heap[slab.NEXT])
+    key[:used], quantity[:used] = old.key[:used], old.quantity[:used]
+    return book._replace(levels=old._replace(key=key, quantity=quantity))
+
+
+def apply(ring: Ring, start: int, stop: int, book: kernel.Book) -> kernel.Book:
+    """Apply the ring's events `start` to `stop`, growing as needed; return the book."""
+    while True:
+        status, start = kernel.apply_batch(ring, start, stop, book)
+        if status == DONE:
+            return book
+        book = grow(book, status)
+
+
+def levels(book: kernel.Book, slot: int) -> tuple[list[Level], list[Level]]:
+    """Return the bids and the asks of one instrument, best first."""
+    return _side_levels(book.levels, slot, BID), _side_levels(book.levels, slot, ASK)
+
+
+def _side_levels(all_levels: slab.Levels, slot: int, side: int) -> list[Level]:
+    row = all_levels.sides[2 * slot + side]
+    directory = range(int(row["deep_base"]), int(row["deep_base"] + row["deep_length"]))
+    blocks = [tuple(map(int, all_levels.quantity[entry].item())) for entry in directory]
+    blocks.append((int(row["base"]), int(row["length"])))
+    found = [
+        Level(int(all_levels.key[at]) ^ -side, *map(int, all_levels.quantity[at].item()))
+        for base, length in blocks
+        for at in range(base, base + length)
+    ]
+    return found[::-1]
+
+
+def orders(book: kernel.Book, slot: int) -> tuple[list[Order], list[Order]]:
+    """Return the bids and the asks of one instrument by price, then queue priority.
+
+    Orders without a price come last, orders without a side not at all. O(order table).
+    """
+    tables = [book.orders, book.old_orders] if book.counters[kernel.MOVED] >= 0 else [book.orders]
+    mine = np.concatenate([table[table["owner"] >> 2 == slot + 1] for table in tables])
+    mine = mine[mine["stamp"] >= book.levels.sides[2 * slot]["cleared"]]
+    return _sort_orders(mine, BID), _sort_orders(mine, ASK)
+
+
+def _sort_orders(mine: Records, side: int) -> list[Order]:
+    mine = mine[mine["owner"] & 3 == side]
+    price: NDArray[np.int64] = mine["price_1e9"]
+    worst_last = price if side == ASK else ~price
+    ranks = np.lexsort((mine["stamp"], worst_last, price == UNDEF_PRICE))
+    return [
+        Order(int(order["order_id"]), int(order["price_1e9"]), int(order["size"]))
+        for order in mine[ranks]
+    ]
+
+
+def counts(book: kernel.Book) -> dict[str, int]:
+    """Return the health counters by name, and `live_orders`."""
+    names = {"live_orders": kernel.LIVE} | kernel.HEALTH
+    return {name: int(book.counters[index]) for name, index in names.items()}
+
+
+def memory_bytes(book: kernel.Book) -> int:
+    """Return the bytes of the arrays that are in use: of the slab only what was ever touched."""
+    used = int(book.levels.heap[slab.NEXT]) * (8 + slab.QUANTITY.itemsize)
+    whole = (book.orders, book.old_orders, book.levels.sides, book.touch)
+    return used + sum(array.nbytes for array in whole)

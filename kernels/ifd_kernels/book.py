@@ -1,0 +1,448 @@
+"""The full level-3 book of all instruments: orders, levels, and the best prices at each F_LAST.
+
+Rules: design §4, 1 to 5. Only A, C, M and R change a book. What the rules leave open: an order
+without contracts (size 0) is counted and not kept; one without a side or a price is kept in the
+order table, on no level, and counted; a new order and an M that changes the price or adds
+contracts go to the tail of the queue, an M that takes contracts away keeps its place.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ifd_kernels._jit import kernel, prefetch
+from ifd_kernels.layout import (
+    ACTION_ADD,
+    ACTION_CANCEL,
+    ACTION_CLEAR,
+    ACTION_MODIFY,
+    APPLIED,
+    BBO_CHANGED,
+    BOOK_CLEARED,
+    DONE,
+    F_LAST,
+    F_MAYBE_BAD_BOOK,
+    F_SNAPSHOT,
+    NEED_LEVELS,
+    NEED_ORDERS,
+    SIDE_ASK,
+    SIDE_BID,
+    TOUCH_CROSSED,
+    TOUCH_REBUILT,
+    TOUCH_RESET,
+    TOUCH_SUSPECT,
+    UNDEF_PRICE,
+    Records,
+    Ring,
+)
+from ifd_kernels.levels import NEXT, RESERVE, Levels, clear_side, drop_level, lift_level
+from ifd_kernels.orders import (
+    ASK,
+    BID,
+    NO_ORDER,
+    SIDELESS,
+    copy_order,
+    find_order,
+    free_place,
+    home_of,
+    remove_order,
+)
+
+__all__ = ["Book", "apply_batch", "apply_event", "check_room", "prefetch_event"]
+
+
+class Book(NamedTuple):
+    """All books, by instrument slot.
+
+    `orders` (power of two) is the order table, `old_orders` the smaller one that is being moved
+    into it (its length is 1 when there is none), `touch` (slots,) the best prices as read at each
+    instrument's last F_LAST, `counters` (COUNTERS,) the state and the health counters below.
+    """
+
+    orders: Records
+    old_orders: Records
+    levels: Levels
+    touch: Records
+    counters: NDArray[np.int64]
+
+
+STAMP: Final = 0  # of the newest order
+USED: Final = 1  # places taken in both order tables, dead orders included
+LIMIT: Final = 2  # of USED, before the order table must grow
+LIVE: Final = 3  # live orders
+MOVED: Final = 4  # places of `old_orders` that are empty already; -1: no table to move
+REPLACED_ADDS: Final = 5  # A of a live id
+UNKNOWN_CANCELS: Final = 6  # C of an unknown id, ignored
+UNKNOWN_MODIFIES: Final = 7  # M of an unknown id, taken as an add
+SIDE_CHANGES: Final = 8  # M with another side than the order's, which stays
+SIDELESS_ORDERS: Final = 9  # A, or M of an unknown id, with side N
+UNPRICED_ORDERS: Final = 10  # A or M to an undefined price
+EMPTY_ORDERS: Final = 11  # A, or M of an unknown id, with size 0
+EXCESS_CANCELS: Final = 12  # C of more than the order has left
+CLEARS: Final = 13  # R
+BAD_BOOK_FLAGS: Final = 14  # records with F_MAYBE_BAD_BOOK
+CROSSED_CHANGES: Final = 15  # BBO changes that left bid >= ask
+COUNTERS: Final = 16
+HEALTH: Final = {
+    "replaced_adds": REPLACED_ADDS,
+    "unknown_cancels": UNKNOWN_CANCELS,
+    "unknown_modifies": UNKNOWN_MODIFIES,
+    "side_changes": SIDE_CHANGES,
+    "sideless_orders": SIDELESS_ORDERS,
+    "unpriced_orders": UNPRICED_ORDERS,
+    "empty_orders": EMPTY_ORDERS,
+    "excess_cancels": EXCESS_CANCELS,
+    "clears": CLEARS,
+    "bad_book_flags": BAD_BOOK_FLAGS,
+    "crossed_changes": CROSSED_CHANGES,
+}
+
+BID_MOVED: Final = 1  # bits of touch["unread"]: the best bid was touched since the last F_LAST
+ASK_MOVED: Final = 2
+BROKEN: Final = 4  # an R or a snapshot record since then: no order-flow imbalance
+NEVER_READ: Final = 8
+
+LOOK_AHEAD: Final = 8  # events between a prefetch and its use; 4 and 12 were slower
+LOOK_NEAR: Final = 4
+MOVED_PER_EVENT: Final = 8  # places of the old order table
+
+
+@kernel
+def check_room(book: Book) -> int:
+    """Return DONE if the next event surely finds room, else what must grow first."""
+    if book.counters[USED] >= book.counters[LIMIT]:
+        return NEED_ORDERS
+    if book.levels.heap[NEXT] + book.levels.heap[RESERVE] > book.levels.key.shape[0]:
+        return NEED_LEVELS
+    return DONE
+
+
+@kernel
+def prefetch_event(book: Book, ring: Ring, i: int) -> None:
+    """Ask for the cache lines that the event at `i` of the ring will need first."""
+    slot = np.int64(ring.slot[i])
+    mask = book.orders.shape[0] - 1
+    owner = (slot + 1) << 2
+    prefetch(book.orders, home_of(mask, owner, ring.order_id[i]))
+    if book.counters[MOVED] >= 0:
+        old_mask = book.old_orders.shape[0] - 1
+        prefetch(book.old_orders, home_of(old_mask, owner, ring.order_id[i]))
+    prefetch(book.levels.sides, slot << 1)
+    prefetch(book.touch, slot)
+
+
+@kernel
+def prefetch_levels(book: Book, ring: Ring, i: int) -> None:
+    """Ask for the best levels of the side that the event at `i` of the ring names."""
+    row = (np.int64(ring.slot[i]) << 1) + np.int64(ring.side[i] == SIDE_ASK)
+    sides = book.levels.sides
+    last = np.int64(sides[row]["base"]) + np.int64(sides[row]["length"]) - 1
+    prefetch(book.levels.key, last)
+    prefetch(book.levels.key, last - 7)
+    prefetch(book.levels.quantity, last)
+    prefetch(book.levels.quantity, last - 3)
+
+
+@kernel
+def side_of(side: int) -> int:
+    """Return the book's number of a side byte."""
+    if side == SIDE_BID:
+        return BID
+    if side == SIDE_ASK:
+        return ASK
+    return SIDELESS
+
+
+@kernel
+def move_orders(book: Book) -> None:
+    """Move a few entries of the old order table; dead ones are left behind. O(1)."""
+    counters, old = book.counters, book.old_orders
+    for _ in range(MOVED_PER_EVENT):
+        place = counters[MOVED]
+        if place == old.shape[0]:
+            counters[MOVED] = -1
+            counters[LIMIT] = 0  # stops the next event once: the border frees the old table
+            return
+        owner = np.int64(old[place]["owner"])
+        if owner == 0:
+            counters[MOVED] = place + 1
+            continue
+        row = ((owner >> 2) - 1) << 1
+        if old[place]["stamp"] >= book.levels.sides[row]["cleared"]:
+            free = free_place(book.orders, owner, old[place]["order_id"])
+            copy_order(old, place, book.orders, free)
+        else:
+            counters[USED] -= 1
+        remove_order(old, place)
+
+
+@kernel
+def fetch_old_order(book: Book, owner: int, order_id: np.uint64) -> int:
+    """Move one order over from the old table; return its place in the new one, or NO_ORDER."""
+    place = find_order(book.old_orders, owner, order_id)
+    if place == NO_ORDER:
+        return NO_ORDER
+    free = free_place(book.orders, owner, order_id)
+    copy_order(book.old_orders, place, book.orders, free)
+    remove_order(book.old_orders, place)
+    return free
+
+
+@kernel
+def forget_order(book: Book, slot: int, place: int) -> None:
+    """Remove the entry at `place` from the order table."""
+    remove_order(book.orders, place)
+    book.counters[USED] -= 1
+
+
+@kernel
+def lift_order(book: Book, slot: int, side: int, price: int, size: int) -> None:
+    """Put one order on its level, if it has one."""
+    if side == SIDELESS or price == UNDEF_PRICE:
+        return
+    if lift_level(book.levels, (slot << 1) + side, price ^ -side, size) == 0:
+        book.touch[slot]["unread"] |= np.uint32(side + 1)
+
+
+@kernel
+def drop_order(book: Book, slot: int, side: int, price: int, size: int, orders: int) -> None:
+    """Take contracts, or with `orders` 1 the whole order, off its level, if it has one."""
+    if side == SIDELESS or price == UNDEF_PRICE:
+        return
+    if drop_level(book.levels, (slot << 1) + side, price ^ -side, size, orders) == 0:
+        book.touch[slot]["unread"] |= np.uint32(side + 1)
+
+
+@kernel
+def place_order(
+    book: Book, slot: int, side: int, order_id: np.uint64, price: int, size: int
+) -> None:
+    """Enter an order that is not in the table, at the tail of its level's queue."""
+    counters = book.counters
+    if size == 0:
+        counters[EMPTY_ORDERS] += 1
+        return
+    if side == SIDELESS:
+        counters[SIDELESS_ORDERS] += 1
+    if price == UNDEF_PRICE:
+        counters[UNPRICED_ORDERS] += 1
+    owner = (slot + 1) << 2 | side
+    counters[STAMP] += 1
+    counters[USED] += 1
+    counters[LIVE] += 1
+    book.levels.sides[(slot << 1) + (side & 1)]["orders"] += 1
+    orders = book.orders
+    place = free_place(orders, owner, order_id)
+    orders[place]["order_id"] = order_id
+    orders[place]["price_1e9"] = price
+    orders[place]["stamp"] = counters[STAMP]
+    orders[place]["size"] = size
+    orders[place]["owner"] = owner
+    lift_order(book, slot, side, price, size)
+
+
+@kernel
+def remove_live(book: Book, slot: int, place: int) -> None:
+    """Remove a live order from its level and from the order table."""
+    entry = book.orders[place]
+    side = np.int64(entry["owner"]) & 3
+    drop_order(book, slot, side, entry["price_1e9"], np.int64(entry["size"]), np.int64(1))
+    book.counters[LIVE] -= 1
+    book.levels.sides[(slot << 1) + (side & 1)]["orders"] -= 1
+    forget_order(book, slot, place)
+
+
+@kernel
+def modify_order(book: Book, slot: int, place: int, side: int, price: int, size: int) -> None:
+    """Give a live order another price or size; its side stays."""
+    entry = book.orders[place]
+    old_side = np.int64(entry["owner"]) & 3
+    old_price = np.int64(entry["price_1e9"])
+    old_size = np.int64(entry["size"])
+    if side != old_side:
+        book.counters[SIDE_CHANGES] += 1
+    if price == UNDEF_PRICE:
+        book.counters[UNPRICED_ORDERS] += 1
+    if price != old_price or size > old_size:
+        book.counters[STAMP] += 1
+        book.orders[place]["stamp"] = book.counters[STAMP]
+    book.orders[place]["price_1e9"] = price
+    book.orders[place]["size"] = size
+    if price == old_price:
+        drop_order(book, slot, old_side, price, old_size - size, np.int64(0))
+    else:
+        drop_order(book, slot, old_side, old_price, old_size, np.int64(1))
+        lift_order(book, slot, old_side, price, size)
+
+
+@kernel
+def apply_order(
+    book: Book, action: int, slot: int, side: int, order_id: np.uint64, price: int, size: int
+) -> None:
+    """Apply an A, C or M."""
+    counters, orders = book.counters, book.orders
+    owner = (slot + 1) << 2
+    place = find_order(orders, owner, order_id)
+    if counters[MOVED] >= 0:
+        if place == NO_ORDER:
+            place = fetch_old_order(book, owner, order_id)
+    if place != NO_ORDER and orders[place]["stamp"] < book.levels.sides[slot << 1]["cleared"]:
+        forget_order(book, slot, place)
+        place = np.int64(NO_ORDER)
+    if action == ACTION_CANCEL:
+        if place == NO_ORDER:
+            counters[UNKNOWN_CANCELS] += 1
+            return
+        left = np.int64(orders[place]["size"]) - size
+        if left > 0:
+            old_side = np.int64(orders[place]["owner"]) & 3
+            orders[place]["size"] = left
+            drop_order(book, slot, old_side, orders[place]["price_1e9"], size, np.int64(0))
+            return
+        counters[EXCESS_CANCELS] += np.int64(left < 0)
+        remove_live(book, slot, place)
+        return
+    if place != NO_ORDER:
+        if action == ACTION_MODIFY and size != 0:
+            modify_order(book, slot, place, side, price, size)
+            return
+        if action == ACTION_ADD:
+            counters[REPLACED_ADDS] += 1
+        elif side != np.int64(orders[place]["owner"]) & 3:
+            counters[SIDE_CHANGES] += 1
+        remove_live(book, slot, place)
+        if action == ACTION_MODIFY:
+            return
+    elif action == ACTION_MODIFY:
+        counters[UNKNOWN_MODIFIES] += 1
+    place_order(book, slot, side, order_id, price, size)
+
+
+@kernel
+def clear_slot(book: Book, slot: int) -> None:
+    """Drop all orders of one instrument. O(its blocks of levels): its entries just become dead."""
+    for row in range(slot << 1, (slot << 1) + 2):
+        clear_side(book.levels, row)
+        book.counters[LIVE] -= np.int64(book.levels.sides[row]["orders"])
+        book.levels.sides[row]["orders"] = 0
+        book.levels.sides[row]["cleared"] = book.counters[STAMP] + 1
+    book.counters[CLEARS] += 1
+    book.touch[slot]["unread"] |= np.uint32(BID_MOVED | ASK_MOVED)
+
+
+@kernel
+def note_flags(book: Book, slot: int, action: int, flags: int) -> None:
+    """Keep what an R, a snapshot record or F_MAYBE_BAD_BOOK says about the instrument's book."""
+    state = np.int64(book.touch[slot]["state"])
+    if action == ACTION_CLEAR or flags & F_SNAPSHOT:
+        book.touch[slot]["unread"] |= np.uint32(BROKEN)
+        state &= ~TOUCH_SUSPECT
+        if flags & F_SNAPSHOT:
+            state |= TOUCH_REBUILT
+        else:
+            state |= TOUCH_RESET
+    if flags & F_MAYBE_BAD_BOOK:
+        book.counters[BAD_BOOK_FLAGS] += 1
+        state |= TOUCH_SUSPECT
+    book.touch[slot]["state"] = np.uint32(state)
+
+
+@kernel
+def read_touch(book: Book, slot: int) -> int:
+    """Read the best prices that may have changed since the last F_LAST; say if any of six did."""
+    touch = book.touch
+    unread = np.int64(touch[slot]["unread"])
+    touch[slot]["unread"] = 0
+    changed = unread & NEVER_READ != 0
+    old_bid, old_bid_size = np.int64(touch[slot]["bid_price_1e9"]), touch[slot]["bid_size"]
+    old_ask, old_ask_size = np.int64(touch[slot]["ask_price_1e9"]), touch[slot]["ask_size"]
+    bid, bid_size, bid_count = old_bid, old_bid_size, np.int64(touch[slot]["bid_count"])
+    ask, ask_size, ask_count = old_ask, old_ask_size, np.int64(touch[slot]["ask_count"])
+    if unread & BID_MOVED:
+        bid, bid_size, bid_count = best_level(book.levels, slot, np.int64(BID))
+    if unread & ASK_MOVED:
+        ask, ask_size, ask_count = best_level(book.levels, slot, np.int64(ASK))
+    changed |= bid != old_bid or bid_size != old_bid_size or bid_count != touch[slot]["bid_count"]
+    changed |= ask != old_ask or ask_size != old_ask_size or ask_count != touch[slot]["ask_count"]
+    if not changed:
+        return APPLIED
+    if bid_count > 0 and ask_count > 0 and unread & BROKEN == 0:
+        if old_bid != UNDEF_PRICE and old_ask != UNDEF_PRICE:
+            flow = bid_size * np.int64(bid >= old_bid) - old_bid_size * np.int64(bid <= old_bid)
+            flow -= ask_size * np.int64(ask <= old_ask) - old_ask_size * np.int64(ask >= old_ask)
+            touch[slot]["ofi"] += flow
+    state = np.int64(touch[slot]["state"]) & ~TOUCH_CROSSED
+    if bid >= ask and bid_count > 0 and ask_count > 0:
+        state |= TOUCH_CROSSED
+        book.counters[CROSSED_CHANGES] += 1
+    touch[slot]["state"] = np.uint32(state)
+    touch[slot]["bid_price_1e9"] = bid
+    touch[slot]["ask_price_1e9"] = ask
+    touch[slot]["bid_size"] = bid_size
+    touch[slot]["ask_size"] = ask_size
+    touch[slot]["bid_count"] = bid_count
+    touch[slot]["ask_count"] = ask_count
+    touch[slot]["changes"] += 1
+    return BBO_CHANGED
+
+
+@kernel
+def best_level(levels: Levels, slot: int, side: int) -> tuple[int, int, int]:
+    """Return the best (price, contracts, orders) of a side, (UNDEF_PRICE, 0, 0) if it is empty."""
+    row = (slot << 1) + side
+    length = np.int64(levels.sides[row]["length"])
+    if length == 0:
+        return np.int64(UNDEF_PRICE), np.int64(0), np.int64(0)
+    at = np.int64(levels.sides[row]["base"]) + length - 1
+    quantity = levels.quantity[at]
+    return levels.key[at] ^ -side, quantity["contracts"], quantity["orders"]
+
+
+@kernel
+def apply_event(book: Book, ring: Ring, i: int) -> int:
+    """Apply the event at index `i` of the ring; return its bits. Room has been checked."""
+    slot = np.int64(ring.slot[i])
+    action = np.int64(ring.action[i])
+    flags = np.int64(ring.flags[i])
+    if book.counters[MOVED] >= 0:
+        move_orders(book)
+    bits = APPLIED
+    if action == ACTION_MODIFY or action == ACTION_CANCEL or action == ACTION_ADD:
+        side = side_of(np.int64(ring.side[i]))
+        price, size = ring.price_1e9[i], np.int64(ring.size[i])
+        apply_order(book, action, slot, side, ring.order_id[i], price, size)
+    elif action == ACTION_CLEAR:
+        clear_slot(book, slot)
+        bits = BOOK_CLEARED
+    if flags & (F_SNAPSHOT | F_MAYBE_BAD_BOOK) != 0 or action == ACTION_CLEAR:
+        note_flags(book, slot, action, flags)
+    if flags & F_LAST and book.touch[slot]["unread"] != 0:
+        bits |= read_touch(book, slot)
+    return bits
+
+
+@kernel
+def apply_batch(ring: Ring, start: int, stop: int, book: Book) -> tuple[int, int]:
+    """Apply events `start` to `stop` (sequence numbers) of the ring to `book`.
+
+    Returns (DONE, stop), or what must grow and the first event not applied. Events of slot -1 are
+    left out. O(1) an event.
+    """
+    mask = np.int64(ring.action.shape[0] - 1)
+    for sequence in range(start, stop):
+        status = check_room(book)
+        if status != DONE:
+            return status, sequence
+        ahead = (sequence + LOOK_AHEAD) & mask
+        if sequence + LOOK_AHEAD < stop and ring.slot[ahead] >= 0:
+            prefetch_event(book, ring, ahead)
+        near = (sequence + LOOK_NEAR) & mask
+        if sequence + LOOK_NEAR < stop and ring.slot[near] >= 0:
+            prefetch_levels(book, ring, near)
+        i = sequence & mask
+        if ring.slot[i] >= 0:
+            apply_event(book, ring, i)
+    return DONE, stop
