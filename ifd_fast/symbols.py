@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
-__all__ = ["FuturesSymbol", "OptionSymbol", "parse_futures_symbol", "parse_option_symbol"]
+__all__ = [
+    "FuturesSymbol",
+    "Metadata",
+    "OptionSymbol",
+    "mappings_on",
+    "parse_futures_symbol",
+    "parse_option_symbol",
+]
 
 _MONTHS: Final = "FGHJKMNQUVXZ"
 _FUTURE: Final = re.compile(rf"([A-Z0-9]{{1,4}})([{_MONTHS}])([0-9]{{1,2}})")
 _OPTION: Final = re.compile(rf"([A-Z0-9]{{1,4}})([{_MONTHS}])([0-9]{{1,2}}) ([CP])(-?[0-9.]+)")
+
+
+class Metadata(Protocol):
+    """What is asked of a file's metadata; databento's own fits."""
+
+    @property
+    def stype_in(self) -> Any:
+        """What kind of names were asked for."""
+
+    @property
+    def stype_out(self) -> Any:
+        """What kind of names they were resolved to."""
+
+    @property
+    def mappings(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """By name: what it meant, in intervals `start_date` <= day < `end_date` (UTC)."""
 
 
 class FuturesSymbol(NamedTuple):
@@ -48,3 +73,21 @@ def parse_option_symbol(symbol: str) -> OptionSymbol | None:
     """Split `Q2AM6 P21500`, to check with: a row's strike comes from its definition alone."""
     match = _OPTION.fullmatch(symbol)
     return None if match is None else OptionSymbol(match[1], match[4], match[5])
+
+
+def mappings_on(metadata: Metadata, day: dt.date) -> Iterator[tuple[int, str]]:
+    """Yield (instrument id, raw symbol) that hold on `day`; -1 for an id that is no number.
+
+    Asking by parent lists raw symbols as well; continuous contracts are names of another kind,
+    so they yield nothing.
+    """
+    asked, given = str(metadata.stype_in), str(metadata.stype_out)
+    by_symbol = asked in {"raw_symbol", "parent"} and given == "instrument_id"
+    if not by_symbol and (asked, given) != ("instrument_id", "raw_symbol"):
+        return
+    for name, intervals in metadata.mappings.items():
+        for interval in intervals:
+            if interval["start_date"] <= day < interval["end_date"]:
+                other = str(interval["symbol"])
+                number, symbol = (other, name) if by_symbol else (name, other)
+                yield (int(number) if number.isdecimal() else -1), symbol
