@@ -76,10 +76,12 @@ def read_key_file(path: Path) -> Secret:
             f"API key file {path} can't be read: {error.strerror}."
             " Set DATABENTO_API_KEY, or write the key there with mode 0600."
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         # The open file is checked, not its name: the name may change hands in between.
-        _check_owner(path, os.fstat(file.fileno()))
-        content = file.read(_KEY_FILE_BYTES_MAX + 1)
+        _check_owner(path, os.fstat(descriptor))
+        content = os.read(descriptor, _KEY_FILE_BYTES_MAX + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > _KEY_FILE_BYTES_MAX:
         raise CredentialError(f"API key file {path} must hold a key alone, is over 1024 bytes.")
     return parse_api_key(content.decode("ascii", errors="replace"), f"API key file {path}")
