@@ -1,0 +1,46 @@
+"""The marginals of an MBO file, to lay a simulated market beside a real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__all__ = ["measure_marginals", "print_marginals"]
+
+
+def measure_marginals(path: Path, records: int = 2_000_000) -> dict[str, float]:
+    """Return shares and quantiles of the first `records` records of `path` that are no snapshot."""
+    import numpy as np
+    from databento import DBNStore
+
+    first = next(iter(DBNStore.from_file(path).to_ndarray(count=records)))
+    events: Any = first[(first["flags"] & 32) == 0]
+    found: dict[str, float] = {"records": float(len(events))}
+    for action in b"ACMTF":
+        found[f"share of {chr(action)}"] = float(np.mean(events["action"] == bytes([action])))
+    trades = events[events["action"] == b"T"]
+    fills = events[events["action"] == b"F"]
+    volume = max(int(trades["size"].sum()), 1)
+    for side, name in ((b"A", "sell"), (b"B", "buy"), (b"N", "side N")):
+        found[f"volume, {name}"] = float(trades["size"][trades["side"] == side].sum()) / volume
+    found["F contracts / T contracts"] = float(fills["size"].sum()) / volume
+    found["F / T records"] = len(fills) / max(len(trades), 1)
+    found["F_LAST share"] = float(np.mean(events["flags"] >= 128))
+    latency = events["ts_recv"].astype(np.int64) - events["ts_event"].astype(np.int64)
+    for share in (1, 50, 90, 99):
+        found[f"latency us, {share} %"] = float(np.percentile(latency, share)) / 1e3
+        found[f"ts_in_delta us, {share} %"] = float(np.percentile(events["ts_in_delta"], share)) / 1e3
+    found["instruments"] = float(len(np.unique(events["instrument_id"])))
+    found["records / packet"] = len(events) / max(len(np.unique(events["sequence"])), 1)
+    return found
+
+
+def print_marginals(path: Path) -> None:
+    """Print the marginals of `path` as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("marginal", "value", title=path.name)
+    for name, value in measure_marginals(path).items():
+        table.add_row(name, f"{value:,.4g}")
+    Console().print(table)

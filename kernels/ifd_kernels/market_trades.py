@@ -1,0 +1,206 @@
+"""Aggression in the simulated market: fills in queue order, and all that real tapes add to it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ifd_kernels._jit import kernel
+from ifd_kernels.layout import (
+    ACTION_CANCEL,
+    ACTION_FILL,
+    ACTION_MODIFY,
+    ACTION_TRADE,
+    KIND_SPREAD,
+    SIDE_ASK,
+    SIDE_BID,
+    SIDE_NONE,
+)
+from ifd_kernels.market_quotes import LAST, best_order, emit, fair_rung, price_of
+from ifd_kernels.market_state import (
+    FILLS_MAX,
+    NICKEL_1E9,
+    R_GHOST,
+    R_IMPLIED,
+    R_LOST_FILL,
+    R_NEAR,
+    R_OFF_PRICE,
+    R_SELF_MATCH,
+    R_SIDELESS_LEG,
+    S_FUTURE,
+    S_ORDER,
+    S_PRIORITY,
+    S_SENDING,
+    S_SEQUENCE,
+    S_TS_RECV,
+    TABLE_LENGTH,
+    TABLE_LOTS,
+    Market,
+)
+from ifd_kernels.randomness import next_bits
+
+__all__ = ["plan_fills", "print_legs", "settle", "tell", "trade"]
+
+PLAN_ORDER: Final = 0  # index in `near`
+PLAN_LOTS: Final = 1  # contracts filled; 0: cancelled so as not to trade with its own side
+PLAN_RUNG: Final = 2
+
+
+@kernel
+def plan_fills(market: Market, slot: int, is_buy: bool, asked: int, bits: int, forced: bool) -> int:
+    """Choose the resting orders an aggressor meets, best price and first in queue; return how many.
+
+    With `forced` the last of them is an iceberg that takes all that is left.
+    """
+    near = market.rule[R_NEAR]
+    base = slot * 2 * near + (near if is_buy else np.int64(0))
+    sign = -1 if is_buy else 1
+    left = asked
+    count = np.int64(0)
+    shy = (bits & 0xFFFF) < market.rule[R_SELF_MATCH]
+    while left > 0 and count < FILLS_MAX:
+        index = best_order(market, base, sign)
+        if index < 0:
+            break
+        market.near[index]["taken"] = 1
+        lots = min(left, np.int64(market.near[index]["size"] + market.near[index]["hidden"]))
+        if shy:
+            shy = False
+            lots = np.int64(0)
+        market.fills[count, PLAN_ORDER] = index
+        market.fills[count, PLAN_LOTS] = lots
+        market.fills[count, PLAN_RUNG] = market.near[index]["rung"]
+        left -= lots
+        count += 1
+    if forced and left > 0 and count > 0:
+        last = market.fills[count - 1, PLAN_ORDER]
+        market.near[last]["hidden"] += left
+        market.fills[count - 1, PLAN_LOTS] += left
+    return count
+
+
+@kernel
+def tell(market: Market, slot: int, is_buy: bool, count: int, bits: int, implied: bool) -> int:
+    """Publish one T for each price and an F for each order of the plan; return the contracts."""
+    kind = np.int64(market.instrument[slot]["kind"])
+    aggressor = SIDE_BID if is_buy else SIDE_ASK
+    passive = SIDE_ASK if is_buy else SIDE_BID
+    order_id = market.state[S_ORDER]
+    market.state[S_ORDER] += 1
+    total = np.int64(0)
+    first = np.int64(0)
+    while first < count:
+        rung = market.fills[first, PLAN_RUNG]
+        lots = np.int64(0)
+        end = first
+        while end < count and market.fills[end, PLAN_RUNG] == rung:
+            lots += market.fills[end, PLAN_LOTS]
+            end += 1
+        price = price_of(kind, rung)
+        if lots > 0 and implied:
+            emit(market, slot, ACTION_TRADE, SIDE_NONE, 0, price, lots, 0)
+        elif lots > 0:
+            emit(market, slot, ACTION_TRADE, aggressor, order_id, price, lots, 0)
+        for item in range(first, end):
+            if market.fills[item, PLAN_LOTS] > 0:
+                fill(market, slot, passive, item, price, bits >> (8 + 2 * item))
+        total += lots
+        first = end
+    return total
+
+
+@kernel
+def fill(market: Market, slot: int, side: int, item: int, price: int, bits: int) -> None:
+    """Publish the F of one order of the plan, now and then wrong as on a real tape."""
+    order = market.fills[item, PLAN_ORDER]
+    lots = market.fills[item, PLAN_LOTS]
+    order_id = market.near[order]["order_id"]
+    chance = bits & 0xFFFF
+    if chance < market.rule[R_LOST_FILL]:
+        return
+    chance -= market.rule[R_LOST_FILL]
+    if 0 <= chance < market.rule[R_GHOST]:
+        order_id = market.state[S_ORDER]  # the hidden part trades under an id of its own
+        market.state[S_ORDER] += 1
+    chance -= market.rule[R_GHOST]
+    if 0 <= chance < market.rule[R_OFF_PRICE]:
+        kind = np.int64(market.instrument[slot]["kind"])
+        better = -1 if side == SIDE_ASK else 1
+        price = price_of(kind, market.fills[item, PLAN_RUNG] - better)
+    emit(market, slot, ACTION_FILL, side, order_id, price, lots, 0)
+
+
+@kernel
+def settle(market: Market, slot: int, is_buy: bool, count: int, last: bool) -> None:
+    """Publish what the plan did to each of its orders, and do it: C, M, or a refreshed iceberg."""
+    kind = np.int64(market.instrument[slot]["kind"])
+    side = SIDE_ASK if is_buy else SIDE_BID
+    for item in range(count):
+        index = market.fills[item, PLAN_ORDER]
+        lots = market.fills[item, PLAN_LOTS]
+        size = np.int64(market.near[index]["size"])
+        hidden = np.int64(market.near[index]["hidden"])
+        order_id = market.near[index]["order_id"]
+        price = price_of(kind, market.fills[item, PLAN_RUNG])
+        market.near[index]["taken"] = 0
+        flags = LAST if last and item == count - 1 else 0
+        left = size - lots
+        if left <= 0 and lots > 0:
+            hidden += left
+            left = min(hidden, size)
+            hidden -= left
+            market.near[index]["priority"] = market.state[S_PRIORITY]
+            market.state[S_PRIORITY] += 1
+        if lots == 0 or left <= 0:
+            market.near[index]["size"] = 0
+            emit(market, slot, ACTION_CANCEL, side, order_id, price, size, flags)
+            continue
+        market.near[index]["size"] = left
+        market.near[index]["hidden"] = hidden
+        emit(market, slot, ACTION_MODIFY, side, order_id, price, left, flags)
+
+
+@kernel
+def trade(market: Market, slot: int, is_buy: bool, asked: int, bits: int, forced: bool) -> int:
+    """Let an aggressor take up to `asked` contracts; return what it got.
+
+    T and F come in one packet, the changes of the book in the next, some 11 us later, of the
+    same ts_event: the order of a real tape.
+    """
+    if asked == 0:
+        row = TABLE_LOTS + np.int64(market.instrument[slot]["lots"])
+        asked = market.tables[row, bits & (TABLE_LENGTH - 1)]
+    bits >>= 12
+    rare = next_bits(market.seed)
+    count = plan_fills(market, slot, is_buy, asked, rare, forced)
+    if count == 0:
+        return 0
+    implied = not forced and (bits & 0xFFFF) < market.rule[R_IMPLIED]
+    total = tell(market, slot, is_buy, count, rare >> 16, implied)
+    if total > 0 and market.instrument[slot]["kind"] == KIND_SPREAD:
+        print_legs(market, slot, is_buy, total, bits >> 16)
+    market.state[S_SEQUENCE] += 1
+    market.state[S_TS_RECV] += 7_500 + (bits >> 20 & 4095)
+    market.state[S_SENDING] = 12_900 + (bits >> 32 & 1023)
+    settle(market, slot, is_buy, count, True)
+    return total
+
+
+@kernel
+def print_legs(market: Market, slot: int, is_buy: bool, lots: int, bits: int) -> None:
+    """Publish the trades of a spread's legs: prints without fills, often without aggressor."""
+    for leg in range(2):
+        if leg == 0:
+            target = np.int64(market.instrument[slot]["leg_a"])
+            buys = is_buy
+        else:
+            target = np.int64(market.instrument[slot]["leg_b"])
+            buys = is_buy == (market.instrument[slot]["sign_b"] > 0)
+        rung = fair_rung(market, target, market.state[S_FUTURE])
+        kind = np.int64(market.instrument[target]["kind"])
+        price = max(price_of(kind, rung), np.int64(NICKEL_1E9))
+        side = SIDE_BID if buys else SIDE_ASK
+        if (bits >> (16 * leg)) & 0xFFFF < market.rule[R_SIDELESS_LEG]:
+            side = SIDE_NONE
+        emit(market, target, ACTION_TRADE, side, 0, price, lots, LAST)
