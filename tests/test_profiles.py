@@ -209,7 +209,7 @@ def test_any_legal_number_is_kept(data: st.DataObject) -> None:
 def test_a_profile_cannot_be_changed() -> None:
     """Settings in force stay in force."""
     with pytest.raises(AttributeError):
-        Profile().window_s = 60  # type: ignore[misc]
+        Profile().window_s = 60  # type: ignore[misc]  # that is the test
 
 
 def test_the_nearest_name() -> None:

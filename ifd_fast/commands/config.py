@@ -31,7 +31,7 @@ def config() -> None:
 @click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="As if given by a flag.")
 @click.option("--origin", is_flag=True, help="Say beside each value where it came from.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of TOML.")
-def show(profile: str | None, pairs: tuple[str, ...], origin: bool, as_json: bool) -> None:  # noqa: FBT001
+def show(*, profile: str | None, pairs: tuple[str, ...], origin: bool, as_json: bool) -> None:
     """Print the settings in force; the output is a profile file that gives the same again."""
     settings = load_settings(profile, dict(_parse_pair(pair) for pair in pairs))
     if as_json:
