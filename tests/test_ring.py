@@ -21,11 +21,11 @@ COLUMNS = Ring._fields[:-1]
 def columns_of(events: list[tuple[int, ...]]) -> Ring:
     """Return `events` as columns of their own length, in the form of a ring."""
     ring = allocate_ring(1)
-    columns = [
-        np.array([event[place] for event in events], getattr(ring, name).dtype)
+    columns = {
+        name: np.array([event[place] for event in events], getattr(ring, name).dtype)
         for place, name in enumerate(COLUMNS)
-    ]
-    return Ring(*columns, ring.cursor)
+    }
+    return ring._replace(**columns)
 
 
 def rows_of(ring: Ring, count: int) -> list[tuple[int, ...]]:
