@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from ifd_fast.definitions import Definition, Leg, Status, SymbolMapping
 from ifd_fast.errors import DataError, UsageError
+from ifd_fast.identities import Identity, frame_identities
 from ifd_fast.instrument_links import InstrumentTexts, Links
-from ifd_fast.symbols import Metadata, mappings_on, parse_futures_symbol
+from ifd_fast.sources import Metadata
+from ifd_fast.symbols import mappings_on, parse_futures_symbol
 from ifd_kernels.instruments import (
     ANONYMOUS,
     COUNTS,
@@ -46,7 +48,7 @@ from ifd_kernels.layout import (
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["OPTION_TYPES", "Identity", "Instruments", "Retirement"]
+__all__ = ["OPTION_TYPES", "Instruments", "Retirement"]
 
 Records: TypeAlias = NDArray[Any]
 
@@ -63,20 +65,6 @@ _COUNTERS: Final = (
     *("deletions", "deletions_ignored"),
     *("mappings", "mappings_ignored", "statuses", "retired"),
 )
-
-
-class Identity(NamedTuple):
-    """What a row says of its instrument; None where nobody has said it."""
-
-    instrument_id: int
-    symbol: str | None
-    root: str | None
-    underlying: str | None
-    expiration_ns: int  # -1 if unknown
-    strike: float | None  # points
-    option_type: str | None  # C, P, F future, S spread
-    mapped: bool
-    contract: str | None  # of a future: month letter and year digits, such as H4
 
 
 class Retirement(NamedTuple):
@@ -151,7 +139,6 @@ class Instruments:
         DataError
             More than `slots_max` instruments.
         """
-        before = self.slots
         at: Integer = start
         while True:
             status, at = resolve_batch(
@@ -159,9 +146,32 @@ class Instruments:
             )
             if status != NEED_SLOTS:
                 break
-            self._grow()
-        for slot in range(before, self.slots):
-            self._note_opened(slot)
+            self.grow()
+        self.note_opened()
+
+    def note_opened(self) -> None:
+        """Take note of slots that the kernel opened; call it after each `resolve_batch`.
+
+        One of them may be the future that options, known already, have as their underlying.
+        """
+        for slot in range(len(self._texts), self.slots):
+            self._texts.append(InstrumentTexts())
+            self._links.update(slot, self.identities, self._texts)
+
+    def grow(self) -> None:
+        """Double the room for slots; what is there keeps its place.
+
+        Raises
+        ------
+        DataError
+            It is `slots_max` already.
+        """
+        if self.capacity >= self._slots_max:
+            raise DataError(
+                f"{self.slots} instruments are open, `slots_max` is {self._slots_max}, and another "
+                "id came. The input is damaged, or raise `slots_max`."
+            )
+        self._resize(min(self.capacity * 2, self._slots_max))
 
     def add_definition(self, definition: Definition, at_ns: int = -1) -> int:
         """Take a definition in stream order; return its slot, -1 if it names nothing here.
@@ -173,6 +183,7 @@ class Instruments:
         instrument_id, symbol = definition.instrument_id, definition.raw_symbol
         if definition.security_update_action == "D":
             self.counters["deletions"] += 1
+            self.note_opened()
             known = self.slot_of(instrument_id)
             if known < 0 or self._texts[known].symbol not in {None, symbol}:
                 self.counters["deletions_ignored"] += 1
@@ -248,6 +259,7 @@ class Instruments:
 
     def identity(self, slot: int) -> Identity:
         """Return what is known now of `slot`."""
+        self.note_opened()
         row, texts = self.identities[slot], self._texts[slot]
         strike_1e9 = int(row["strike_1e9"])
         return Identity(
@@ -278,38 +290,17 @@ class Instruments:
 
     def frame(self) -> pl.DataFrame:
         """Return one row a slot, retired and unmapped ones too, as `instruments.parquet` has it."""
-        import polars as pl
-
         rows = [self.identity(slot) for slot in range(self.slots)]
-        utc = pl.Datetime("ns", "UTC")
-        times = {
-            name: pl.Series(name, values, pl.Int64).replace(-1, None).cast(utc)
-            for name, values in (
-                ("expiration", [row.expiration_ns for row in rows]),
-                ("first_seen", self.seen["first_ns"][: self.slots]),
-                ("last_seen", self.seen["last_ns"][: self.slots]),
-            )
-        }
-        return pl.DataFrame(
-            {
-                "instrument_id": pl.Series([row.instrument_id for row in rows], dtype=pl.UInt32),
-                "symbol": pl.Series([row.symbol for row in rows], dtype=pl.String),
-                "root": pl.Series([row.root for row in rows], dtype=pl.String),
-                "underlying": pl.Series([row.underlying for row in rows], dtype=pl.String),
-                "expiration": times["expiration"],
-                "strike": pl.Series([row.strike for row in rows], dtype=pl.Float64),
-                "option_type": pl.Series([row.option_type for row in rows], dtype=pl.String),
-                "first_seen": times["first_seen"],
-                "last_seen": times["last_seen"],
-                "mapped": pl.Series([row.mapped for row in rows], dtype=pl.Boolean),
-            }
-        )
+        seen = self.seen[: self.slots]
+        return frame_identities(rows, seen["first_ns"], seen["last_ns"])
 
     def _renames(self, definition: Definition) -> bool:
+        self.note_opened()
         slot = self.slot_of(definition.instrument_id)
         return slot >= 0 and self._texts[slot].symbol not in {None, definition.raw_symbol}
 
     def _slot_for(self, instrument_id: int, symbol: str, at_ns: int) -> int:
+        self.note_opened()
         slot = self.slot_of(instrument_id)
         if slot < 0:
             return self._open(instrument_id)
@@ -353,26 +344,11 @@ class Instruments:
         self._links.update(slot, self.identities, self._texts)
 
     def _open(self, instrument_id: int) -> int:
-        arrays = (self.id_map, self.identities, self.seen, self.counts)
-        slot = int(open_slot(*arrays, instrument_id))
-        if slot < 0:
-            self._grow()
-            arrays = (self.id_map, self.identities, self.seen, self.counts)
-            slot = int(open_slot(*arrays, instrument_id))
-        self._note_opened(slot)
-        return slot
-
-    def _note_opened(self, slot: int) -> None:
-        self._texts.append(InstrumentTexts())
-        self._links.update(slot, self.identities, self._texts)
-
-    def _grow(self) -> None:
-        if self.capacity >= self._slots_max:
-            raise DataError(
-                f"{self.slots} instruments are open, `slots_max` is {self._slots_max}, and another "
-                "id came. The input is damaged, or raise `slots_max`."
-            )
-        self._resize(min(self.capacity * 2, self._slots_max))
+        if self.slots == self.capacity:
+            self.grow()
+        slot = open_slot(self.id_map, self.identities, self.seen, self.counts, instrument_id)
+        self.note_opened()
+        return int(slot)
 
     def _resize(self, capacity_slots: int) -> None:
         self.identities = _longer(self.identities, capacity_slots)

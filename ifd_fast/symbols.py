@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from ifd_fast.sources import Metadata
 
 __all__ = [
     "FuturesSymbol",
-    "Metadata",
     "OptionSymbol",
     "mappings_on",
     "parse_futures_symbol",
@@ -19,22 +20,6 @@ __all__ = [
 _MONTHS: Final = "FGHJKMNQUVXZ"
 _FUTURE: Final = re.compile(rf"([A-Z0-9]{{1,4}})([{_MONTHS}])([0-9]{{1,2}})")
 _OPTION: Final = re.compile(rf"([A-Z0-9]{{1,4}})([{_MONTHS}])([0-9]{{1,2}}) ([CP])(-?[0-9.]+)")
-
-
-class Metadata(Protocol):
-    """What is asked of a file's metadata; databento's own fits."""
-
-    @property
-    def stype_in(self) -> Any:
-        """What kind of names were asked for."""
-
-    @property
-    def stype_out(self) -> Any:
-        """What kind of names they were resolved to."""
-
-    @property
-    def mappings(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-        """By name: what it meant, in intervals `start_date` <= day < `end_date` (UTC)."""
 
 
 class FuturesSymbol(NamedTuple):
@@ -81,13 +66,13 @@ def mappings_on(metadata: Metadata, day: dt.date) -> Iterator[tuple[int, str]]:
     Asking by parent lists raw symbols as well; continuous contracts are names of another kind,
     so they yield nothing.
     """
-    asked, given = str(metadata.stype_in), str(metadata.stype_out)
-    by_symbol = asked in {"raw_symbol", "parent"} and given == "instrument_id"
-    if not by_symbol and (asked, given) != ("instrument_id", "raw_symbol"):
+    names = (metadata.stype_in, metadata.stype_out)
+    by_symbol = names in {("raw_symbol", "instrument_id"), ("parent", "instrument_id")}
+    if not by_symbol and names != ("instrument_id", "raw_symbol"):
         return
+    date = day.isoformat()
     for name, intervals in metadata.mappings.items():
         for interval in intervals:
-            if interval["start_date"] <= day < interval["end_date"]:
-                other = str(interval["symbol"])
-                number, symbol = (other, name) if by_symbol else (name, other)
+            if interval.start_date <= date < interval.end_date:
+                number, symbol = (interval.symbol, name) if by_symbol else (name, interval.symbol)
                 yield (int(number) if number.isdecimal() else -1), symbol
