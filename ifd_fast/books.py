@@ -132,23 +132,24 @@ def grow(book: kernel.Book, status: int) -> kernel.Book:
 def _grow_orders(book: kernel.Book) -> kernel.Book:
     """Free a table that has been moved; if room is still short, begin to move to a new one.
 
-    The new table has room for twice the live orders and for what comes while the old one moves:
-    dead orders stay behind, so after many clears it may be as big as before, or smaller.
+    The new table has room for half as many live orders again and for what comes while the old one
+    moves (at most a quarter of its places). Dead orders stay behind, so after many clears it may
+    be as big as before, or smaller.
     """
     counters = book.counters
-    while counters[kernel.MOVED] >= 0:  # only tables of a few orders get here
+    while counters[kernel.MOVED] >= 0:  # never seen: a table has moved before the next is full
         kernel.move_orders(book)
     capacity = len(book.orders)
     book = book._replace(old_orders=_zeros(1, ORDER))
     counters[kernel.LIMIT] = _limit(capacity)
     if counters[kernel.USED] < counters[kernel.LIMIT]:
         return book
-    need = 2 * int(counters[kernel.LIVE]) + capacity // kernel.MOVED_PER_EVENT + ORDERS_MIN
+    need = int(counters[kernel.LIVE]) * 3 // 2 + capacity // 4 + 2
     bigger = ORDERS_MIN
-    while _limit(bigger) < max(need, int(counters[kernel.USED]) + 1):
+    while _limit(bigger) < need:
         bigger *= 2
     counters[kernel.LIMIT] = _limit(bigger)
-    counters[kernel.MOVED] = 0
+    counters[kernel.USED] = counters[kernel.MOVED] = 0
     return book._replace(orders=_zeros(bigger, ORDER), old_orders=book.orders)
 
 

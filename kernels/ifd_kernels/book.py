@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, prefetch
+from ifd_kernels._jit import kernel, leaf, prefetch
 from ifd_kernels.layout import (
     ACTION_ADD,
     ACTION_CANCEL,
@@ -70,7 +70,7 @@ class Book(NamedTuple):
 
 
 STAMP: Final = 0  # of the newest order
-USED: Final = 1  # places taken in both order tables, dead orders included
+USED: Final = 1  # places taken in `orders`, by dead orders as well
 LIMIT: Final = 2  # of USED, before the order table must grow
 LIVE: Final = 3  # live orders
 MOVED: Final = 4  # places of `old_orders` that are empty already; -1: no table to move
@@ -110,7 +110,7 @@ LOOK_NEAR: Final = 4
 MOVED_PER_EVENT: Final = 8  # places of the old order table
 
 
-@kernel
+@leaf
 def check_room(book: Book) -> int:
     """Return DONE if the next event surely finds room, else what must grow first."""
     if book.counters[USED] >= book.counters[LIMIT]:
@@ -120,7 +120,7 @@ def check_room(book: Book) -> int:
     return DONE
 
 
-@kernel
+@leaf
 def prefetch_event(book: Book, ring: Ring, i: int) -> None:
     """Ask for the cache lines that the event at `i` of the ring will need first."""
     slot = np.int64(ring.slot[i])
@@ -134,7 +134,7 @@ def prefetch_event(book: Book, ring: Ring, i: int) -> None:
     prefetch(book.touch, slot)
 
 
-@kernel
+@leaf
 def prefetch_levels(book: Book, ring: Ring, i: int) -> None:
     """Ask for the best levels of the side that the event at `i` of the ring names."""
     row = (np.int64(ring.slot[i]) << 1) + np.int64(ring.side[i] == SIDE_ASK)
@@ -146,7 +146,7 @@ def prefetch_levels(book: Book, ring: Ring, i: int) -> None:
     prefetch(book.levels.quantity, last - 3)
 
 
-@kernel
+@leaf
 def side_of(side: int) -> int:
     """Return the book's number of a side byte."""
     if side == SIDE_BID:
@@ -174,8 +174,7 @@ def move_orders(book: Book) -> None:
         if old[place]["stamp"] >= book.levels.sides[row]["cleared"]:
             free = free_place(book.orders, owner, old[place]["order_id"])
             copy_order(old, place, book.orders, free)
-        else:
-            counters[USED] -= 1
+            counters[USED] += 1
         remove_order(old, place)
 
 
@@ -187,18 +186,19 @@ def fetch_old_order(book: Book, owner: int, order_id: np.uint64) -> int:
         return NO_ORDER
     free = free_place(book.orders, owner, order_id)
     copy_order(book.old_orders, place, book.orders, free)
+    book.counters[USED] += 1
     remove_order(book.old_orders, place)
     return free
 
 
-@kernel
-def forget_order(book: Book, slot: int, place: int) -> None:
+@leaf
+def forget_order(book: Book, place: int) -> None:
     """Remove the entry at `place` from the order table."""
     remove_order(book.orders, place)
     book.counters[USED] -= 1
 
 
-@kernel
+@leaf
 def lift_order(book: Book, slot: int, side: int, price: int, size: int) -> None:
     """Put one order on its level, if it has one."""
     if side == SIDELESS or price == UNDEF_PRICE:
@@ -207,7 +207,7 @@ def lift_order(book: Book, slot: int, side: int, price: int, size: int) -> None:
         book.touch[slot]["unread"] |= np.uint32(side + 1)
 
 
-@kernel
+@leaf
 def drop_order(book: Book, slot: int, side: int, price: int, size: int, orders: int) -> None:
     """Take contracts, or with `orders` 1 the whole order, off its level, if it has one."""
     if side == SIDELESS or price == UNDEF_PRICE:
@@ -216,7 +216,7 @@ def drop_order(book: Book, slot: int, side: int, price: int, size: int, orders: 
         book.touch[slot]["unread"] |= np.uint32(side + 1)
 
 
-@kernel
+@leaf
 def place_order(
     book: Book, slot: int, side: int, order_id: np.uint64, price: int, size: int
 ) -> None:
@@ -244,7 +244,7 @@ def place_order(
     lift_order(book, slot, side, price, size)
 
 
-@kernel
+@leaf
 def remove_live(book: Book, slot: int, place: int) -> None:
     """Remove a live order from its level and from the order table."""
     entry = book.orders[place]
@@ -252,10 +252,10 @@ def remove_live(book: Book, slot: int, place: int) -> None:
     drop_order(book, slot, side, entry["price_1e9"], np.int64(entry["size"]), np.int64(1))
     book.counters[LIVE] -= 1
     book.levels.sides[(slot << 1) + (side & 1)]["orders"] -= 1
-    forget_order(book, slot, place)
+    forget_order(book, place)
 
 
-@kernel
+@leaf
 def modify_order(book: Book, slot: int, place: int, side: int, price: int, size: int) -> None:
     """Give a live order another price or size; its side stays."""
     entry = book.orders[place]
@@ -278,7 +278,7 @@ def modify_order(book: Book, slot: int, place: int, side: int, price: int, size:
         lift_order(book, slot, old_side, price, size)
 
 
-@kernel
+@leaf
 def apply_order(
     book: Book, action: int, slot: int, side: int, order_id: np.uint64, price: int, size: int
 ) -> None:
@@ -290,7 +290,7 @@ def apply_order(
         if place == NO_ORDER:
             place = fetch_old_order(book, owner, order_id)
     if place != NO_ORDER and orders[place]["stamp"] < book.levels.sides[slot << 1]["cleared"]:
-        forget_order(book, slot, place)
+        forget_order(book, place)
         place = np.int64(NO_ORDER)
     if action == ACTION_CANCEL:
         if place == NO_ORDER:
@@ -350,7 +350,7 @@ def note_flags(book: Book, slot: int, action: int, flags: int) -> None:
     book.touch[slot]["state"] = np.uint32(state)
 
 
-@kernel
+@leaf
 def read_touch(book: Book, slot: int) -> int:
     """Read the best prices that may have changed since the last F_LAST; say if any of six did."""
     touch = book.touch
@@ -389,7 +389,7 @@ def read_touch(book: Book, slot: int) -> int:
     return BBO_CHANGED
 
 
-@kernel
+@leaf
 def best_level(levels: Levels, slot: int, side: int) -> tuple[int, int, int]:
     """Return the best (price, contracts, orders) of a side, (UNDEF_PRICE, 0, 0) if it is empty."""
     row = (slot << 1) + side
@@ -401,7 +401,7 @@ def best_level(levels: Levels, slot: int, side: int) -> tuple[int, int, int]:
     return levels.key[at] ^ -side, quantity["contracts"], quantity["orders"]
 
 
-@kernel
+@leaf
 def apply_event(book: Book, ring: Ring, i: int) -> int:
     """Apply the event at index `i` of the ring; return its bits. Room has been checked."""
     slot = np.int64(ring.slot[i])

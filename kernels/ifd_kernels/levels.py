@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel
+from ifd_kernels._jit import kernel, leaf
 from ifd_kernels.layout import Records
 
 __all__ = ["QUANTITY", "SIDE", "Levels", "clear_side", "drop_level", "lift_level", "rank_level"]
@@ -62,7 +62,7 @@ REFILL: Final = 16  # a top block this short takes in the deep block behind it
 SPARSE: Final = 16  # a deep block this short joins a neighbour
 
 
-@kernel
+@leaf
 def take_block(levels: Levels, room: int) -> int:
     """Return the base of a block of 2 ** room levels. The caller has made sure of the space."""
     heap = levels.heap
@@ -75,7 +75,7 @@ def take_block(levels: Levels, room: int) -> int:
     return base
 
 
-@kernel
+@leaf
 def give_block(levels: Levels, base: int, room: int) -> None:
     """Give a block back to the free list of its size."""
     levels.key[base] = levels.heap[FREE + room]
@@ -97,7 +97,7 @@ def move_levels(levels: Levels, start: int, end: int, count: int) -> None:
         k += step
 
 
-@kernel
+@leaf
 def set_level(levels: Levels, at: int, key: int, contracts: int, orders: int) -> None:
     """Write one level."""
     levels.key[at] = key
@@ -135,7 +135,7 @@ def search(key: NDArray[np.int64], base: int, length: int, wanted: int) -> int:
     return low
 
 
-@kernel
+@leaf
 def rank_level(key: NDArray[np.int64], base: int, length: int, wanted: int) -> int:
     """Return how many keys of a top block are <= `wanted`; quick where they are nearly all.
 
@@ -150,7 +150,7 @@ def rank_level(key: NDArray[np.int64], base: int, length: int, wanted: int) -> i
     return search(key, base, length - SCANNED, wanted)
 
 
-@kernel
+@leaf
 def lift_level(levels: Levels, row: int, key: int, contracts: int) -> int:
     """Add one order of `contracts` to the level `key` of side `row`; return the rank from the best.
 
@@ -271,7 +271,7 @@ def lift_deep(levels: Levels, row: int, key: int, contracts: int) -> None:
     levels.key[directory + at] = levels.key[block]
 
 
-@kernel
+@leaf
 def drop_level(levels: Levels, row: int, key: int, contracts: int, orders: int) -> int:
     """Take `contracts` and `orders` (0 or 1) off the level `key`; return its rank from the best.
 

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel
+from ifd_kernels._jit import leaf
 from ifd_kernels.layout import Records
 
 __all__ = ["NO_ORDER", "ORDER", "find_order", "free_place", "home_of", "remove_order"]
@@ -43,7 +43,7 @@ _MIX_HIGH: Final = np.uint64(0x85EBCA77)  # so that the code also runs with the 
 _MIX_OWNER: Final = np.uint64(0xC2B2AE3D)
 
 
-@kernel
+@leaf
 def home_of(mask: int, owner: int, order_id: np.uint64) -> int:
     """Return the first place to look for the order: a hash of (slot, order id)."""
     low = (order_id & _LOW) * _MIX_LOW
@@ -52,7 +52,7 @@ def home_of(mask: int, owner: int, order_id: np.uint64) -> int:
     return np.int64(mixed ^ (mixed >> _HALF)) & mask
 
 
-@kernel
+@leaf
 def find_order(orders: Records, owner: int, order_id: np.uint64) -> int:
     """Return the place of the order with `owner`'s slot, or NO_ORDER. O(1) expected."""
     mask = orders.shape[0] - 1
@@ -66,7 +66,7 @@ def find_order(orders: Records, owner: int, order_id: np.uint64) -> int:
         place = (place + 1) & mask
 
 
-@kernel
+@leaf
 def free_place(orders: Records, owner: int, order_id: np.uint64) -> int:
     """Return the place where an order that is not in the table belongs."""
     mask = orders.shape[0] - 1
@@ -76,7 +76,7 @@ def free_place(orders: Records, owner: int, order_id: np.uint64) -> int:
     return place
 
 
-@kernel
+@leaf
 def copy_order(source: Records, start: int, target: Records, end: int) -> None:
     """Copy the entry at `start` of `source` to `end` of `target`."""
     target[end]["order_id"] = source[start]["order_id"]
@@ -86,7 +86,7 @@ def copy_order(source: Records, start: int, target: Records, end: int) -> None:
     target[end]["owner"] = source[start]["owner"]
 
 
-@kernel
+@leaf
 def remove_order(orders: Records, place: int) -> None:
     """Free `place` and shift back what follows it in its cluster, as if it had never been there."""
     mask = orders.shape[0] - 1
