@@ -64,7 +64,9 @@ def market_factor(side: float, half: float, votes: float, expected: float) -> fl
     return bounded((side + MARKET_PRIOR * level) / (half + MARKET_PRIOR), 0.1, 30.0)
 
 
-def surprise(larger: float, smaller: float, m_larger: float, m_smaller: float, channel: int) -> float:
+def surprise(
+    larger: float, smaller: float, m_larger: float, m_smaller: float, channel: int
+) -> float:
     """Return the signed root of the likelihood ratio of the larger side, given the smaller."""
     phi = DISPERSION[channel]
     x, alpha = larger / phi, SHAPE + smaller / phi
