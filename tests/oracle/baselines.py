@@ -196,7 +196,7 @@ def count(history: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
                         cell["votes_10"] += weight * (row["bid_votes_10"] + row["ask_votes_10"])
                         if row["bid_volume"] + row["ask_volume"] > 0:
                             upper, lower = row["ask_volume"] + 0.5, row["bid_volume"] + 0.5
-                            cell["ratios"].append(math.log(upper / lower))
+                            cell["ratios"].append(math.log(upper) - math.log(lower))
             for key in present:
                 cells[key]["sessions"] += share
     return cells
@@ -222,7 +222,7 @@ def neighbours(cells: dict[Any, dict[str, Any]], key: Any, name: str) -> float |
             weight = math.exp(-0.5 * ((place - here) / NEIGHBOUR_SD_STRIKES) ** 2)
             votes += weight * cells[*key[:4], strike][name]
             exposure += weight * cells[*key[:4], strike]["exposure"]
-    return votes / exposure if exposure > 0 else None
+    return votes / exposure if exposure > 1e-9 else None  # float sums cancel to about 1e-16
 
 
 def estimate(
@@ -255,7 +255,7 @@ def shrink(
         if beside is not None:
             votes += NEIGHBOUR_SESSIONS * beside
             exposure += NEIGHBOUR_SESSIONS
-        result[name] = votes / exposure if exposure > 0 else 0.0
+        result[name] = votes / exposure if exposure > 1e-9 else 0.0
     ratios = sorted(cell["ratios"])
     prior = done[wider] if wider is not None else {
         "mean": 0.0, "sd": 1.0, "quantiles": NORMAL_QUANTILES,
