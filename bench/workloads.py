@@ -29,20 +29,26 @@ class Region(NamedTuple):
 
     events: int  # what the counts are divided by
     setup: Callable[[], Thunk]
+    covers: tuple[str, ...]  # modules of leaf kernels that this region measures with it
 
 
 REGIONS: Final[dict[str, Region]] = {}
 
 
-def region(name: str, *, events: int) -> Callable[[Callable[[], Thunk]], Callable[[], Thunk]]:
-    """Register a setup under `module.kernel`; `events` is how many the thunk processes."""
+def region(
+    name: str, *, events: int, covers: tuple[str, ...] = ()
+) -> Callable[[Callable[[], Thunk]], Callable[[], Thunk]]:
+    """Register a setup under `module.kernel`; `events` is how many the thunk processes.
+
+    `covers` names further kernel modules whose leaves the thunk runs, such as `orders`.
+    """
     if events < 1:
         raise ValueError(f"`events` of region {name} must be at least 1, was {events}")
     if name in REGIONS:
         raise ValueError(f"region {name} is registered twice")
 
     def register(setup: Callable[[], Thunk]) -> Callable[[], Thunk]:
-        REGIONS[name] = Region(events, setup)
+        REGIONS[name] = Region(events, setup, covers)
         return setup
 
     return register
