@@ -88,7 +88,7 @@ class Scorer:
                     level * share * today / 2 * self.market(slot, window_s, s, share, now_ns)
                     for s in (side, 1 - side)
                 ]
-                deviate = evidence.surprise(larger, smaller, *means, channel)
+                deviate = evidence.surprise(larger, smaller, means[0], means[1], channel)
                 if deviate > best[side]["deviate"]:
                     best[side] = {
                         "deviate": deviate, "window_s": window_s, "cap": cap,
@@ -159,7 +159,7 @@ class Scorer:
                 row = {"candidate": 0, "alert": 0}
                 if best[side]["deviate"] > 0:
                     row = self.judged(slot, side, best[side], now_ns, mids)
-                opens = self.opens((slot, side, 0), row["candidate"] == 1, now_ns)
+                opens = int(self.opens((slot, side, 0), row["candidate"] == 1, now_ns))
                 opens += 2 * self.opens((slot, side, 1), row["alert"] == 1, now_ns)
                 if opens:
                     began_ns = self.runs[slot, side, 0]["began_ns"]

@@ -16,13 +16,13 @@ SIDES = ["bid", "ask"]
 
 def grew(flow: dict[str, Any], side: str) -> bool:
     """Return whether the flow has contracts on the side."""
-    return flow[side][1] > flow[side][0]
+    return bool(flow[side][1] > flow[side][0])
 
 
 def capped(flow: dict[str, Any], side: str, cap: int) -> int:
     """Return the flow's new votes: contracts, at most `cap` a second and side."""
     before, after = flow[side]
-    return min(after, cap) - min(before, cap)
+    return int(min(after, cap) - min(before, cap))
 
 
 def is_paired(flows: list[dict[str, Any]], flow: dict[str, Any], side: str, twins: Any) -> bool:

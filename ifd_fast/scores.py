@@ -1,0 +1,237 @@
+"""The scorer's arrays: allocated, grown, given a session's history, and emptied of signals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ifd_fast.errors import IfdError
+from ifd_kernels import votes
+from ifd_kernels.layout import NEED_SIGNALS, NEED_VOTES, UNDEF_PRICE
+from ifd_kernels.scoring import refresh_family, score_record
+from ifd_kernels.signals import CELL_NONE, EXPECTED, PROFILE, SIGNAL
+from ifd_kernels.votes import CURSORS, FAMILY, ROWS, VOTE, Score, open_session
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ifd_fast.profiles import Profile
+
+__all__ = [
+    "add_slots",
+    "allocate_score",
+    "begin_session",
+    "grow_score",
+    "profile_row",
+    "score_one",
+    "set_expected",
+    "take_signals",
+]
+
+SECOND_NS: Final = 1_000_000_000
+# A busy hour of 600 strikes makes some 10,000 entries; the log doubles when it has to.
+LOG_CAPACITY: Final = 16_384
+SIGNALS_CAPACITY: Final = 1_024
+SEASON_BINS: Final = 276
+
+# Arrays with one row a slot: their value in a slot nothing is known of yet.
+_BY_SLOT: Final[dict[str, int]] = {
+    "windows": 0,
+    "blocks": 0,
+    "today": 0,
+    "volumes": 0,
+    "paired": 0,
+    "newest": -1,
+    "dirty": 0,
+    "is_dirty": 0,
+    "marks": 0,
+    "active": 0,
+    "began_ns": 0,
+    "ended_ns": -(2**62),
+}
+
+
+def profile_row(profile: Profile) -> NDArray[np.void]:
+    """Return the profile's scoring keys as PROFILE (1,)."""
+    row = np.zeros(1, PROFILE)
+    for name in PROFILE.names or ():
+        if not name.endswith("_ns"):
+            row[name] = getattr(profile, name)
+    row["cooldown_ns"] = round(profile.cooldown_s * SECOND_NS)
+    row["scoring_interval_ns"] = round(profile.scoring_interval_s * SECOND_NS)
+    return row
+
+
+def unknown_expected(slots: int) -> NDArray[np.void]:
+    """Return EXPECTED (slots,) of slots without any history."""
+    expected = np.zeros(slots, EXPECTED)
+    expected["cell"] = CELL_NONE
+    return expected
+
+
+def allocate_score(
+    profile: Profile,
+    slots: int,
+    log_capacity: int = LOG_CAPACITY,
+    signals_capacity: int = SIGNALS_CAPACITY,
+) -> Score:
+    """Return the state of a scorer that has seen nothing and has no history.
+
+    Raises
+    ------
+    ValueError
+        If `log_capacity` is no power of two, or `signals_capacity` is below 2.
+    """
+    if log_capacity < 1 or log_capacity & (log_capacity - 1):
+        raise ValueError(f"`log_capacity` must be a power of two, was {log_capacity}. Use 16384.")
+    if signals_capacity < 2:
+        raise ValueError(f"`signals_capacity` must be at least 2, was {signals_capacity}.")
+    score = Score(
+        log=np.zeros(log_capacity, VOTE),
+        windows=np.zeros((slots, 4, 4), np.int32),
+        blocks=np.zeros((slots, 5, 2), np.int32),
+        today=np.zeros((slots, 2), np.int32),
+        volumes=np.zeros((slots, 2), np.int64),
+        paired=np.zeros(slots, np.int32),
+        chain=np.zeros((2, 4, 2), np.int64),
+        newest=np.full(slots, -1, np.int64),
+        dirty=np.zeros(slots, np.int32),
+        is_dirty=np.zeros(slots, np.uint8),
+        mids=np.full((votes.MARKS_KEPT, slots), UNDEF_PRICE, np.int64),
+        marks=np.zeros(slots, np.uint16),
+        active=np.zeros((slots, 2, 2), np.uint8),
+        began_ns=np.zeros((slots, 2, 2), np.int64),
+        ended_ns=np.full((slots, 2, 2), _BY_SLOT["ended_ns"], np.int64),
+        best=np.zeros((2, 8), np.float64),
+        shares=np.zeros(5, np.float64),
+        levels=np.zeros(2, np.float64),
+        cursor=np.zeros(CURSORS, np.int64),
+        expected=unknown_expected(slots),
+        season=np.linspace(0.0, 1.0, SEASON_BINS + 1),
+        profile=profile_row(profile),
+        signals=np.zeros(signals_capacity, SIGNAL),
+    )
+    open_session(score, 0)
+    return score
+
+
+def add_slots(score: Score, slots: int) -> Score:
+    """Return the state with room for `slots` slots; the new ones have no history."""
+    before = len(score.newest)
+    if slots <= before:
+        return score
+    grown: dict[str, Any] = {}
+    for name, fill in _BY_SLOT.items():
+        old = getattr(score, name)
+        new = np.full((slots, *old.shape[1:]), fill, old.dtype)
+        new[:before] = old
+        grown[name] = new
+    mids = np.full((votes.MARKS_KEPT, slots), UNDEF_PRICE, np.int64)
+    mids[:, :before] = score.mids
+    expected = unknown_expected(slots)
+    expected[:before] = score.expected
+    return score._replace(mids=mids, expected=expected, **grown)
+
+
+def grow_score(score: Score, status: int) -> Score:
+    """Return the state with twice the room a kernel asked for.
+
+    Raises
+    ------
+    IfdError
+        If the status names nothing the scorer can grow.
+    """
+    if status == NEED_VOTES:
+        return score._replace(log=_grow_log(score))
+    if status == NEED_SIGNALS:
+        signals = np.zeros(2 * len(score.signals), SIGNAL)
+        signals[: len(score.signals)] = score.signals
+        return score._replace(signals=signals)
+    raise IfdError(f"The scorer can't mend status {status}; it grows on NEED_VOTES, NEED_SIGNALS.")
+
+
+def _grow_log(score: Score) -> NDArray[np.void]:
+    """Return the log at twice its capacity, each entry where its sequence number puts it."""
+    capacity = len(score.log)
+    log = np.zeros(2 * capacity, VOTE)
+    oldest = int(score.cursor[votes.TAIL + votes.TAILS - 1])
+    living = np.arange(oldest, int(score.cursor[votes.HEAD]))
+    log[living & (2 * capacity - 1)] = score.log[living & (capacity - 1)]
+    return log
+
+
+def begin_session(score: Score, open_ns: int, season: NDArray[np.float64]) -> Score:
+    """Return the state for a session: all flow and episodes forgotten, its season in force.
+
+    `season` (b + 1,): the share of a session's votes before each 300 s bin since the open, and 1.
+
+    Raises
+    ------
+    ValueError
+        If the season is not finite, falls, or has no bin.
+    """
+    if len(season) < 2 or not np.isfinite(season).all() or (np.diff(season) < 0).any():
+        raise ValueError(f"`season` must be finite, never falling, of 2 or more; was {season!r}.")
+    open_session(score, open_ns)
+    return score._replace(season=np.array(season, np.float64))  # a copy: it may be read-only
+
+
+def set_expected(
+    score: Score,
+    expected: NDArray[np.void],
+    identities: NDArray[np.void],
+    first: int = 0,
+) -> None:
+    """Write what is expected of the slots from `first` on, and count who can be scored.
+
+    `expected` (k,) of EXPECTED is of slots first to first + k, which are then all the slots there
+    are; call it at a session's open, and for each slot that opens or changes its identity.
+    """
+    slots = first + len(expected)
+    score.expected[first:slots] = expected
+    refresh_family(score, identities, slots)
+
+
+def take_signals(score: Score) -> NDArray[np.void]:
+    """Return the signals since the last call, SIGNAL (k,), by instant, instrument, buys first."""
+    count = int(score.cursor[ROWS])
+    signals = score.signals[:count].copy()
+    score.cursor[ROWS] = 0
+    order = np.lexsort((-signals["side"], signals["instrument_id"], signals["instant_ns"]))
+    return signals[order]
+
+
+def score_one(
+    profile: NDArray[np.void],
+    expected: NDArray[np.void],
+    *,
+    bid_volume: int,
+    ask_volume: int,
+    trades: int,
+    kind: int,
+    share: float = 1 / SEASON_BINS,
+    marks: int = 0,
+) -> NDArray[np.void]:
+    """Judge one 300 s window by itself; return its SIGNAL (1,), whatever the verdict.
+
+    `profile` (1,) PROFILE, `expected` (1,) EXPECTED; `share` of a session's votes that usually
+    falls into the window.
+
+    Raises
+    ------
+    ValueError
+        If a count is negative or beyond 2**53, where it can't be weighed exactly.
+    """
+    counts = {"bid_volume": bid_volume, "ask_volume": ask_volume, "trades": trades}
+    for name, value in counts.items():
+        if not 0 <= value <= 2**53:
+            raise ValueError(f"`{name}` must be from 0 to 2**53, was {value}.")
+    out = np.zeros(1, SIGNAL)
+    score_record(bid_volume, ask_volume, trades, kind, float(share), marks, expected, profile, out)
+    return out
+
+
+def family(score: Score) -> int:
+    """Return how many options can be scored."""
+    return int(score.cursor[FAMILY])

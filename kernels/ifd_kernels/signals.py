@@ -1,0 +1,110 @@
+"""Rows at the scorer's border: what is expected of a slot, what a profile asks, a signal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+__all__ = ["EXPECTED", "PROFILE", "SIGNAL"]
+
+QUANTILES: Final = (10, 25, 50, 75, 90, 95, 99)  # per cent, of log_ratio_quantiles
+
+CELL_STRIKE: Final = 0  # (type, strike, DTE class)
+CELL_MONEYNESS: Final = 1  # (type, moneyness class, DTE class)
+CELL_DTE: Final = 2  # (type, DTE class)
+CELL_TYPE: Final = 3  # type
+CELL_NONE: Final = 4  # no history at all: the other fields are zero
+
+# What 20 sessions say about a slot, as of the session's open.
+EXPECTED: Final = np.dtype(
+    [
+        ("votes_1", "<f8"),  # both sides' votes of a full session, at most 1 a second and side
+        ("votes_10", "<f8"),  # the same, at most 10 a second and side
+        # of ln(ask_volume + .5) - ln(bid_volume + .5) over the traded 300 s windows
+        ("log_ratio_mean", "<f8"),
+        ("log_ratio_sd", "<f8"),
+        ("log_ratio_quantiles", "<f8", (7,)),  # at QUANTILES, not falling
+        ("sessions", "<f8"),  # sessions of history behind it, weighted; 0: none
+        ("cell", "u1"),  # CELL_*
+    ]
+)
+
+# What a profile asks, one row.
+PROFILE: Final = np.dtype(
+    [
+        ("min_pressure_ratio", "<f8"),
+        ("min_volume_concentration", "<f8"),
+        ("min_time_persistence", "<f8"),
+        ("min_baseline_anomaly", "<f8"),
+        ("min_overall_confidence", "<f8"),
+        ("market_making_penalty", "<f8"),
+        ("min_data_quality", "<f8"),
+        ("lookback_days", "<f8"),
+        ("cooldown_ns", "<i8"),
+        ("scoring_interval_ns", "<i8"),
+    ]
+)
+
+OPENS_CANDIDATE: Final = 1
+OPENS_ALERT: Final = 2
+
+# One signal: everything `InstitutionalSignalV3` says, with its components.
+SIGNAL: Final = np.dtype(
+    [
+        ("instant_ns", "<i8"),
+        ("episode_ns", "<i8"),  # first instant of the candidate's episode
+        ("slot", "<i4"),
+        ("instrument_id", "<u4"),
+        ("side", "<i4"),  # 1 buying, -1 selling (0: neither, from score_record only)
+        ("kind", "<i4"),  # KIND_CALL or KIND_PUT
+        ("delta_sign", "<i4"),  # the side for a call, minus it for a put
+        ("opens", "<i4"),  # OPENS_*: which episodes begin here
+        ("candidate", "<i4"),
+        ("alert", "<i4"),
+        ("failed", "<i4"),  # FAILED_*: gates not passed
+        ("grade", "<i4"),  # 0 A ... 4 F
+        ("marks", "<i4"),  # MARK_* of the feed
+        ("cell", "<i4"),  # CELL_*
+        # the strongest evidence
+        ("deviate", "<f8"),  # surprise as a normal deviate
+        ("p", "<f8"),
+        ("q", "<f8"),  # p x family: an upper bound of Benjamini-Hochberg's q
+        ("window_s", "<i4"),
+        ("cap", "<i4"),  # votes a second and side
+        ("votes_for", "<f8"),
+        ("votes_against", "<f8"),
+        ("expected_for", "<f8"),
+        ("expected_against", "<f8"),
+        ("today", "<f8"),  # factor in the expectations: the slot's own level today
+        # the 300 s window
+        ("bid_volume", "<i8"),
+        ("ask_volume", "<i8"),
+        ("bid_votes", "<f8"),  # cap 1, after the pair filter
+        ("ask_votes", "<f8"),
+        ("paired_votes", "<f8"),  # cap 1, what the pair filter dropped
+        ("pressure_ratio", "<f8"),  # (ask + .5) / (bid + .5)
+        ("dominant_side", "<i4"),
+        ("straddle", "<i4"),
+        ("crush", "<i4"),  # call and put fell while sold, or rose while bought
+        ("anomaly", "<i4"),
+        ("volume_concentration", "<f8"),  # of contracts
+        ("persistence", "<f8"),
+        ("pressure_confidence", "<f8"),
+        # history
+        ("baseline_ratio", "<f8"),
+        ("zscore", "<f8"),
+        ("percentile_rank", "<f8"),
+        ("sessions", "<f8"),
+        ("quality", "<f8"),  # h x completeness of the history
+        # confidence
+        ("maker_probability", "<f8"),
+        ("raw_log_odds", "<f8"),
+        ("anomaly_log_odds", "<f8"),
+        ("market_making_penalty", "<f8"),  # log-odds lost
+        ("coordination_bonus", "<f8"),  # log-odds won; 0 so far
+        ("raw_confidence", "<f8"),
+        ("baseline_confidence", "<f8"),
+        ("final_confidence", "<f8"),
+    ]
+)
