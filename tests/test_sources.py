@@ -262,7 +262,7 @@ def test_closing_early_stops_the_thread(tmp_path: Path) -> None:
     next(dropped)
     dropped.close()  # type: ignore[attr-defined]
     assert threads() == []
-    open_source(path, chunk_bytes=1_000)
+    open_source(io.BytesIO(path.read_bytes()), chunk_bytes=1_000)
     gc.collect()
     assert threads() == []
 
