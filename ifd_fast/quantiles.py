@@ -37,7 +37,9 @@ TRADE_SIZES: Final = [
     [(1, 0.62), (2, 0.16), (3, 0.06), (4, 0.03), (5, 0.08), (10, 0.04), (20, 0.01)],
     [(1, 0.55), (2, 0.15), (3, 0.08), (5, 0.11), (10, 0.07), (20, 0.025), (50, 0.015)],
     [(1, 0.50), (2, 0.15), (3, 0.08), (5, 0.12), (10, 0.09), (25, 0.04), (100, 0.02)],
+    [(1, 0.60), (2, 0.16), (3, 0.07), (4, 0.05), (5, 0.05), (8, 0.04), (18, 0.03)],  # ESH4
 ]
+FUTURE_SIZES: Final = [(1, 0.77), (2, 0.07), (3, 0.03), (5, 0.02), (8, 0.03), (13, 0.08)]
 
 
 def _middles() -> list[float]:
@@ -104,7 +106,8 @@ def market_tables(sigma: float, tail: float, packet: Sequence[tuple[int, float]]
     """Return all tables of a market, (TABLES, 4096)."""
     rows = [
         gap_table(sigma), latency_table(tail), sending_table(), share_table(QUOTE_SIZES),
-        share_table(packet), value_table(), *(share_table(sizes) for sizes in TRADE_SIZES),
+        share_table(packet), value_table(),
+        share_table(FUTURE_SIZES), *(share_table(sizes) for sizes in TRADE_SIZES),
     ]
     return np.array(rows, dtype=np.int64)
 

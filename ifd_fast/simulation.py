@@ -114,6 +114,7 @@ class Simulation:
         return ms.Market(
             instrument,
             np.zeros(2 * near * count, dtype=ms.ORDER),
+            np.tile(np.repeat(np.array([ms.NO_BID, ms.NO_ASK], dtype=np.int32), near), count),
             np.zeros(max(1, deep * count), dtype=ms.ORDER),
             self._plan(),
             np.zeros((ms.FILLS_MAX, 3), dtype=np.int64),
@@ -146,7 +147,7 @@ class Simulation:
         if listing.legs:
             row["leg_a"], row["leg_b"] = listing.legs[0][0], listing.legs[1][0]
             row["sign_b"] = 1 if listing.legs[1][1] == "B" else -1
-        row["lots"] = 0 if self.rates[slot] < 6 else 1 if self.rates[slot] < 120 else 2
+        row["lots"] = 3 if slot == 0 else (self.rates[slot] >= 6) + (self.rates[slot] >= 120)
 
     def _trade_rates(self) -> list[float]:
         """Return the usual trades an hour of each instrument."""

@@ -23,6 +23,8 @@ from ifd_kernels.layout import (
 from ifd_kernels.market_state import (
     FINE_RUNGS,
     NICKEL_1E9,
+    NO_ASK,
+    NO_BID,
     R_CANCEL,
     R_DEEP,
     R_DEEP_RUNGS,
@@ -37,6 +39,7 @@ from ifd_kernels.market_state import (
     S_TS_EVENT,
     S_TS_RECV,
     S_WRITTEN,
+    TABLE_FUTURE_SIZE,
     TABLE_LENGTH,
     TABLE_QUOTE_SIZE,
     TABLE_VALUE,
@@ -46,7 +49,22 @@ from ifd_kernels.market_state import (
 )
 from ifd_kernels.randomness import next_bits
 
-__all__ = ["best_order", "emit", "fair_rung", "price_of", "quote", "quote_deep", "value_nickels"]
+__all__ = [
+    "add",
+    "best_ask",
+    "best_bid",
+    "change",
+    "deep_rung",
+    "emit",
+    "fair_rung",
+    "find_rung",
+    "place_deep",
+    "price_of",
+    "quote",
+    "quote_any",
+    "quote_deep",
+    "value_nickels",
+]
 
 HEADER: Final = MBO_BYTES // 4 | RTYPE_MBO << 8 | 1 << 16  # publisher 1: GLBX.MDP3
 LAST: Final = F_LAST | 2  # the venue's usual end of an event
@@ -123,23 +141,30 @@ def fair_rung(market: Market, slot: int, future_rung: int) -> int:
 
 
 @kernel
-def best_order(market: Market, base: int, sign: int) -> int:
-    """Return the index of the first in queue among the `near` orders from `base`, -1: none.
-
-    `sign` is 1 for bids and -1 for asks. Orders of the plan at hand are passed over.
-    """
-    found = np.int64(-1)
-    best = np.int64(0)
+def best_bid(market: Market, base: int) -> int:
+    """Return the highest rung of the `near` bids from `base`, NO_BID if there is none."""
+    best = np.int32(NO_BID)
     for index in range(base, base + market.rule[R_NEAR]):
-        if market.near[index]["size"] == 0 or market.near[index]["taken"] != 0:
-            continue
-        rank = sign * market.near[index]["rung"]
-        if found < 0 or rank > best:
-            found = np.int64(index)
-            best = rank
-        elif rank == best and market.near[index]["priority"] < market.near[found]["priority"]:
-            found = np.int64(index)
-    return found
+        best = max(best, market.near_rung[index])
+    return np.int64(best)
+
+
+@kernel
+def best_ask(market: Market, base: int) -> int:
+    """Return the lowest rung of the `near` asks from `base`, NO_ASK if there is none."""
+    best = np.int32(NO_ASK)
+    for index in range(base, base + market.rule[R_NEAR]):
+        best = min(best, market.near_rung[index])
+    return np.int64(best)
+
+
+@kernel
+def find_rung(market: Market, base: int, rung: int) -> int:
+    """Return the index of the first of the `near` orders from `base` that lies at `rung`."""
+    index = np.int64(base)
+    while market.near_rung[index] != rung:
+        index += 1
+    return index
 
 
 @kernel
@@ -152,30 +177,29 @@ def quote(market: Market, slot: int, bits: int) -> None:
     near = market.rule[R_NEAR]
     base = slot * 2 * near
     fair = fair_rung(market, slot, market.state[S_FUTURE])
-    half = market.instrument[slot]["half"]
-    kind = np.int64(market.instrument[slot]["kind"])
-    bid = best_order(market, base, 1)
-    ask = best_order(market, base + near, -1)
+    half = np.int64(market.instrument[slot]["half"])
+    lowest = np.int64(market.instrument[slot]["rung_min"])
+    bid = best_bid(market, base)
+    ask = best_ask(market, base + near)
     is_ask = (bits & 1) == 1
-    if bid < 0 and fair - half < market.instrument[slot]["rung_min"]:
+    if bid == NO_BID and fair - half < lowest:
         is_ask = True  # too cheap to bid for
     place = ((bits >> 1) & 0xFF) * near >> 8
     away = (place >> 1) + ((bits >> 9) & 1)
     if is_ask:
         index = base + near + place
-        rung = fair + half + away + (1 if kind == KIND_FUTURE else 0)
-        if ask >= 0 and market.near[ask]["rung"] < fair + half:
-            index = ask
-        if bid >= 0 and rung <= market.near[bid]["rung"]:
-            rung = market.near[bid]["rung"] + np.int64(1)
-        rung = max(rung, market.instrument[slot]["rung_min"] + 1)
+        rung = fair + half + away
+        if market.instrument[slot]["kind"] == KIND_FUTURE:
+            rung += 1
+        if ask < fair + half:
+            index = find_rung(market, base + near, ask)
+        rung = max(rung, bid + 1, lowest + 1)
     else:
         index = base + place
         rung = fair - half - away
-        if bid >= 0 and market.near[bid]["rung"] > fair - half:
-            index = bid
-        if ask >= 0 and rung >= market.near[ask]["rung"]:
-            rung = market.near[ask]["rung"] - np.int64(1)
+        if bid > fair - half:
+            index = find_rung(market, base, bid)
+        rung = min(rung, ask - 1)
     change(market, slot, index, rung, is_ask, bits >> 10)
 
 
@@ -186,13 +210,14 @@ def change(market: Market, slot: int, index: int, rung: int, is_ask: bool, bits:
     side = SIDE_ASK if is_ask else SIDE_BID
     size = np.int64(market.near[index]["size"])
     order_id = market.near[index]["order_id"]
-    held = np.int64(market.near[index]["rung"])
+    held = np.int64(market.near_rung[index])
     if size == 0:
         if rung >= market.instrument[slot]["rung_min"]:
             add(market, slot, index, rung, side, bits)
         return
     if rung < market.instrument[slot]["rung_min"] or (bits & 0xFFFF) < market.rule[R_CANCEL]:
         market.near[index]["size"] = 0
+        market.near_rung[index] = NO_ASK if is_ask else NO_BID
         price = price_of(kind, held)
         emit(market, slot, ACTION_CANCEL, side, order_id, price, size, LAST)
         return
@@ -205,7 +230,7 @@ def change(market: Market, slot: int, index: int, rung: int, is_ask: bool, bits:
         rung = rung + 1 if is_ask or rung <= market.instrument[slot]["rung_min"] + 1 else rung - 1
         if not is_ask and rung > held:
             return
-    market.near[index]["rung"] = rung
+    market.near_rung[index] = rung
     market.near[index]["priority"] = market.state[S_PRIORITY]
     market.state[S_PRIORITY] += 1
     emit(market, slot, ACTION_MODIFY, side, order_id, price_of(kind, rung), size, LAST)
@@ -215,10 +240,13 @@ def change(market: Market, slot: int, index: int, rung: int, is_ask: bool, bits:
 def add(market: Market, slot: int, index: int, rung: int, side: int, bits: int) -> None:
     """Put a new order at `index` of `near`."""
     state = market.state
-    size = market.tables[TABLE_QUOTE_SIZE, (bits >> 18) & (TABLE_LENGTH - 1)]
+    row = TABLE_QUOTE_SIZE
+    if market.instrument[slot]["kind"] == KIND_FUTURE:
+        row = TABLE_FUTURE_SIZE
+    size = market.tables[row, (bits >> 18) & (TABLE_LENGTH - 1)]
     market.near[index]["order_id"] = state[S_ORDER]
     market.near[index]["priority"] = state[S_PRIORITY]
-    market.near[index]["rung"] = rung
+    market.near_rung[index] = rung
     market.near[index]["size"] = size
     market.near[index]["taken"] = 0
     iceberg = (bits >> 30) & 0xFFFF < market.rule[R_ICEBERG]

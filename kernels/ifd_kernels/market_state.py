@@ -43,7 +43,7 @@ INSTRUMENT: Final = np.dtype(
         ("leg_b", "<i4"),
         ("sign_b", "<i4"),  # value of a spread: leg a + sign_b * leg b
         ("lots", "<i4"),  # which row of the sizes of trades
-        ("pad", "<i4"),
+        ("crossing", "<i4"),  # pairs of orders that cross before the open
     ]
 )
 
@@ -51,12 +51,16 @@ ORDER: Final = np.dtype(
     [
         ("order_id", "<i8"),
         ("priority", "<i8"),  # smaller: earlier in the queue
-        ("rung", "<i4"),
+        ("rung", "<i4"),  # of `deep`; those of `near` stand in `near_rung`
         ("size", "<i4"),  # displayed; 0: no order here
         ("hidden", "<i4"),  # of an iceberg
         ("taken", "<i4"),  # 1: in the aggression being planned
     ]
 )
+
+# The rung of an order that isn't there: worse than any other of its side.
+NO_BID: Final = -(2**31)
+NO_ASK: Final = 2**31 - 1
 
 # One trade of a planted metaorder: asked for, and what became of it.
 CHILD: Final = np.dtype(
@@ -77,12 +81,14 @@ CHILD: Final = np.dtype(
 class Market(NamedTuple):
     """The market as arrays: i instruments, each with 2 × near resting orders at the touch.
 
-    `near` (i * 2 * near,) holds bids then asks of each instrument, `deep` (d,) the orders far
+    `near` (i * 2 * near,) holds bids then asks of each instrument, and `near_rung` their rungs,
+    apart so that both sides of an instrument share a cache line; `deep` (d,) holds the orders far
     from the market, `tables` (TABLES, 4096) quantiles and values, `out` (r * WORDS,) the records.
     """
 
     instrument: Records
     near: Records
+    near_rung: NDArray[np.int32]
     deep: Records
     plan: Records  # (p,) of CHILD, sorted by time
     fills: NDArray[np.int64]  # (FILLS_MAX, 3) scratch: order, contracts, rung
@@ -105,8 +111,9 @@ TABLE_SENDING: Final = 2  # ts_in_delta, ns
 TABLE_QUOTE_SIZE: Final = 3
 TABLE_PACKET: Final = 4  # instruments updated in one packet
 TABLE_VALUE: Final = 5  # value of an option in standard deviations, times 2**24
-TABLE_LOTS: Final = 6  # and 7, 8: sizes of trades by activity
-TABLES: Final = 9
+TABLE_FUTURE_SIZE: Final = 6
+TABLE_LOTS: Final = 7  # and 8, 9, 10: sizes of trades by activity, and of the future's
+TABLES: Final = 11
 TABLE_LENGTH: Final = 4096
 VALUE_STEPS: Final = 256  # of TABLE_VALUE in one standard deviation
 VALUE_ZERO: Final = 2048  # the entry of a strike at the money

@@ -48,6 +48,7 @@ from ifd_kernels.market_state import (
     S_TS_EVENT,
     S_TS_RECV,
     S_WRITTEN,
+    TABLE_FUTURE_SIZE,
     TABLE_GAP,
     TABLE_LATENCY,
     TABLE_LENGTH,
@@ -201,10 +202,9 @@ def fill_books(market: Market) -> None:
             index = slot * 2 * near + place
             market.near[index]["order_id"] = state[S_ORDER]
             market.near[index]["priority"] = state[S_PRIORITY]
-            market.near[index]["rung"] = rung
-            market.near[index]["size"] = market.tables[
-                TABLE_QUOTE_SIZE, (bits >> 2) & (TABLE_LENGTH - 1)
-            ]
+            market.near_rung[index] = rung
+            row = TABLE_FUTURE_SIZE if slot == 0 else TABLE_QUOTE_SIZE
+            market.near[index]["size"] = market.tables[row, (bits >> 2) & (TABLE_LENGTH - 1)]
             state[S_ORDER] += 1
             state[S_PRIORITY] += 1
 
@@ -232,13 +232,14 @@ def snapshot(market: Market) -> int:
             size = np.int64(order["size"])
             emit(market, slot, ACTION_ADD, side, order["order_id"], price, size, SNAPSHOT)
         for place in range(2 * near):
-            order = market.near[slot * 2 * near + place]
+            index = slot * 2 * near + place
+            order = market.near[index]
             size = np.int64(order["size"])
             if size == 0:
                 continue
             state[S_SEQUENCE] = order["priority"] & 0xFFFF
             side = SIDE_ASK if place >= near else SIDE_BID
-            price = price_of(kind, np.int64(order["rung"]))
+            price = price_of(kind, np.int64(market.near_rung[index]))
             emit(market, slot, ACTION_ADD, side, order["order_id"], price, size, SNAPSHOT)
         last = (state[S_WRITTEN] - 1) * WORDS + 4
         market.out[last] |= F_LAST << 32

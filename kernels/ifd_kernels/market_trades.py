@@ -17,10 +17,12 @@ from ifd_kernels.layout import (
     SIDE_BID,
     SIDE_NONE,
 )
-from ifd_kernels.market_quotes import LAST, best_order, emit, fair_rung, price_of
+from ifd_kernels.market_quotes import LAST, emit, fair_rung, price_of
 from ifd_kernels.market_state import (
     FILLS_MAX,
     NICKEL_1E9,
+    NO_ASK,
+    NO_BID,
     R_GHOST,
     R_IMPLIED,
     R_LOST_FILL,
@@ -40,11 +42,31 @@ from ifd_kernels.market_state import (
 )
 from ifd_kernels.randomness import next_bits
 
-__all__ = ["plan_fills", "print_legs", "settle", "tell", "trade"]
+__all__ = ["best_order", "fill", "plan_fills", "print_legs", "settle", "tell", "trade"]
 
 PLAN_ORDER: Final = 0  # index in `near`
 PLAN_LOTS: Final = 1  # contracts filled; 0: cancelled so as not to trade with its own side
 PLAN_RUNG: Final = 2
+
+
+@kernel
+def best_order(market: Market, base: int, sign: int) -> int:
+    """Return the index of the first in queue among the `near` orders from `base`, -1: none.
+
+    `sign` is 1 for bids and -1 for asks. Orders of the plan at hand are passed over.
+    """
+    found = np.int64(-1)
+    best = np.int64(0)
+    for index in range(base, base + market.rule[R_NEAR]):
+        if market.near[index]["size"] == 0 or market.near[index]["taken"] != 0:
+            continue
+        rank = sign * np.int64(market.near_rung[index])
+        if found < 0 or rank > best:
+            found = np.int64(index)
+            best = rank
+        elif rank == best and market.near[index]["priority"] < market.near[found]["priority"]:
+            found = np.int64(index)
+    return found
 
 
 @kernel
@@ -70,7 +92,7 @@ def plan_fills(market: Market, slot: int, is_buy: bool, asked: int, bits: int, f
             lots = np.int64(0)
         market.fills[count, PLAN_ORDER] = index
         market.fills[count, PLAN_LOTS] = lots
-        market.fills[count, PLAN_RUNG] = market.near[index]["rung"]
+        market.fills[count, PLAN_RUNG] = market.near_rung[index]
         left -= lots
         count += 1
     if forced and left > 0 and count > 0:
@@ -154,6 +176,7 @@ def settle(market: Market, slot: int, is_buy: bool, count: int, last: bool) -> N
             market.state[S_PRIORITY] += 1
         if lots == 0 or left <= 0:
             market.near[index]["size"] = 0
+            market.near_rung[index] = NO_ASK if is_buy else NO_BID
             emit(market, slot, ACTION_CANCEL, side, order_id, price, size, flags)
             continue
         market.near[index]["size"] = left
