@@ -27,6 +27,7 @@ from ifd_kernels.layout import (
     MARK_REBUILT,
     MARK_TAPE_GAP,
     NEED_ROWS,
+    NEED_SESSION,
     SECOND_NS,
     Records,
     Ring,
@@ -43,7 +44,8 @@ from ifd_kernels.pressure import (
     note_mark,
     note_touch,
 )
-from ifd_kernels.scoring import Score, note_flow, score_instant
+from ifd_kernels.scoring import score_instant
+from ifd_kernels.votes import Score, check_votes_room, note_flow
 from ifd_kernels.windows import (
     begin_pane,
     emit_rows,
@@ -74,15 +76,23 @@ class Engine(NamedTuple):
 
 
 @kernel
-def hand_over(flow: Flow, score: Score) -> None:
-    """Give the scorer the contracts it has not seen, as known at the next instant."""
+def hand_over(flow: Flow, score: Score, identities: Records) -> int:
+    """Give the scorer the contracts it has not seen, as known at the next instant.
+
+    Returns DONE, or NEED_VOTES with nothing handed over.
+    """
     clock = flow.clock[0]
+    status = check_votes_room(score, clock["fresh_count"])
+    if status != DONE:
+        return status
     for i in range(clock["fresh_count"]):
         index = flow.fresh[i]
         bucket = flow.buckets[index]
         note_flow(
             score,
+            identities,
             index // (clock["open_mask"] + 1),
+            bucket["second"],
             clock["next_instant_ns"],
             bucket["scored_bid_volume"],
             bucket["bid_volume"],
@@ -93,13 +103,25 @@ def hand_over(flow: Flow, score: Score) -> None:
         bucket["scored_ask_volume"] = bucket["ask_volume"]
         bucket["fresh"] = 0
     clock["fresh_count"] = 0
+    return DONE
 
 
 @kernel
-def finish_pane(flow: Flow, identities: Records) -> None:
+def show_marks(flow: Flow, score: Score) -> None:
+    """Tell the scorer which quality marks hold: those of the pane just sealed, and lasting ones."""
+    clock = flow.clock[0]
+    for slot in range(clock["slots"]):
+        index = slot * (clock["pane_mask"] + 1) + (clock["pane"] & clock["pane_mask"])
+        marks = np.int64(flow.panes[index]["marks"]) | flow.carry[slot]["marks"]
+        score.marks[slot] = np.uint16(marks)
+
+
+@kernel
+def finish_pane(flow: Flow, score: Score, identities: Records) -> None:
     """Settle the first open pane, emit the windows that end with it, begin the next."""
     clock = flow.clock[0]
     seal_pane(flow, identities)
+    show_marks(flow, score)
     if clock["facts_panes"] == 0:
         both = ROW_REPORT | ROW_FACTS
         emit_rows(flow, identities, clock["window_panes"], clock["step_panes"], both)
@@ -155,20 +177,23 @@ def pass_time(
 ) -> int:
     """Do, in order of time, everything due up to `target_ns`: seal, emit, then score.
 
-    Returns DONE, or NEED_ROWS (or what the scorer needs) with the step at hand not begun: mend
-    it and call again.
+    Returns DONE, or what is needed before the step at hand: mend it and call again.
     """
     clock = flow.clock[0]
     while clock["next_ns"] <= target_ns:
+        if clock["joined_session"] != clock["session"]:
+            return NEED_SESSION
         now = np.int64(clock["next_ns"])
-        hand_over(flow, score)
+        status = hand_over(flow, score, identities)
+        if status != DONE:
+            return status
         if now == (clock["sealed_second"] + 1) * SECOND_NS + clock["lateness_ns"]:
             ends_pane = (clock["sealed_second"] + 1) * SECOND_NS >= clock["pane_end_ns"]
             if ends_pane and clock["row_count"] + 2 * clock["slots"] > flow.rows.shape[0]:
                 return NEED_ROWS
             seal_second(flow)
             if ends_pane:
-                finish_pane(flow, identities)
+                finish_pane(flow, score, identities)
                 skip_silence(flow, target_ns)
         if now == clock["next_instant_ns"]:
             status = score_now(flow, score, identities, touch)
@@ -176,7 +201,7 @@ def pass_time(
                 set_next(flow)
                 return status
         set_next(flow)
-    return DONE
+    return NEED_SESSION if clock["joined_session"] != clock["session"] else DONE
 
 
 @kernel
@@ -213,12 +238,13 @@ def apply_one(engine: Engine, i: int, flow_allowed: bool) -> None:
             add_trade(flow, slot, ring.ts_event_ns[i], np.int64(ring.size[i]), ring.side[i])
     if bits & BOOK_CLEARED:
         note_mark(flow, slot, ts_ns, MARK_BAD_BOOK, -1)
-        if flags & F_SNAPSHOT:
-            note_mark(flow, slot, ts_ns, MARK_REBUILT, 0)
-        elif seen > 0:
-            note_mark(flow, slot, ts_ns, MARK_TAPE_GAP, 0)
+        mark = MARK_REBUILT if flags & F_SNAPSHOT else MARK_TAPE_GAP
+        if mark == MARK_REBUILT or seen > 0:
+            note_mark(flow, slot, ts_ns, mark, 0)
+            engine.score.marks[slot] |= np.uint16(mark)
     if flags & F_MAYBE_BAD_BOOK:
         note_mark(flow, slot, ts_ns, MARK_BAD_BOOK, 1)
+        engine.score.marks[slot] |= np.uint16(MARK_BAD_BOOK)
 
 
 @kernel
@@ -246,7 +272,7 @@ def advance(engine: Engine, stop: int) -> int:
                 clock["lag_ns"] = ring.ts_recv_ns[i] - ts_ns
                 if clock["watermark_ns"] < 0:
                     start_clock(flow, ts_ns)
-                elif ts_ns >= clock["next_ns"]:
+                if ts_ns >= clock["next_ns"] or clock["watermark_ns"] < 0:
                     status = pass_time(
                         flow, engine.score, engine.identities, engine.book.touch, ts_ns
                     )

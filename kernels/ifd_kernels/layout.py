@@ -63,6 +63,8 @@ NEED_ROWS: Final = 5  # an output buffer is full: take its rows
 HANDED_OUT: Final = 6  # records that are not MBO come next: handle them, then go on
 REFUSED: Final = 7  # bytes that can't be walked: nothing after this offset is read
 NEED_VOTES: Final = 8  # the scorer's log of votes must grow
+NEED_SESSION: Final = 9  # another trading session is in force: join its baselines
+NEED_SIGNALS: Final = 10  # the scorer's rows are full: take them or grow
 
 
 class Ring(NamedTuple):
@@ -137,7 +139,7 @@ TOUCH_RESET: Final = 8  # an R that was no snapshot: the tape may have a hole
 APPLIED: Final = 0
 BBO_CHANGED: Final = 1  # an F_LAST at which at least one of the six values differs
 BOOK_CLEARED: Final = 2  # an R record
-# --- one second of one instrument's trades, open until sealed ----------------------------------------
+# --- one second of one instrument's trades, open until sealed -------------------------------------
 BUCKET: Final = np.dtype(
     [
         ("second", "<i8"),  # seconds since the epoch; -1: free
@@ -151,7 +153,7 @@ BUCKET: Final = np.dtype(
     ]
 )
 
-# --- one pane of one instrument: windows are whole numbers of panes ----------------------------------
+# --- one pane of one instrument: windows are whole numbers of panes -------------------------------
 PANE: Final = np.dtype(
     [
         # first cache line: what a BBO change writes

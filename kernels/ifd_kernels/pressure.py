@@ -64,6 +64,7 @@ CLOCK: Final = np.dtype(
         ("pane_start_ns", "<i8"),
         ("pane_end_ns", "<i8"),
         ("session", "<i8"),  # the first session whose close is after pane_start_ns
+        ("joined_session", "<i8"),  # the session whose baselines are joined
         ("slots", "<i8"),  # instruments in use
         ("fresh_count", "<i8"),
         ("row_count", "<i8"),

@@ -1,0 +1,71 @@
+"""Records that are not MBO: definitions, mappings and trading states, taken in stream order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from ifd_kernels.layout import (
+    MARK_HALTED,
+    RTYPE_DEFINITION,
+    RTYPE_ERROR,
+    RTYPE_STATISTICS,
+    RTYPE_STATUS,
+    RTYPE_SYMBOL_MAPPING,
+    RTYPE_SYSTEM,
+)
+from ifd_kernels.pressure import note_mark
+
+from ifd_fast.definitions import decode_definitions, decode_mapping, decode_status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ifd_fast.engine import FlowEngine
+    from ifd_fast.framing import Handed
+
+__all__ = ["RecordDesk"]
+
+_NAMES: Final = {
+    RTYPE_STATUS: "status",
+    RTYPE_DEFINITION: "definition",
+    RTYPE_ERROR: "error",
+    RTYPE_SYMBOL_MAPPING: "symbol_mapping",
+    RTYPE_SYSTEM: "system",
+    RTYPE_STATISTICS: "statistics",
+}
+
+
+class RecordDesk:
+    """Hands control records of one stream to the engine's instruments; counts them by type.
+
+    A definition takes effect where it stands: events before it have been applied.
+    """
+
+    def __init__(self, version: int) -> None:
+        """Decode records as DBN `version` (1 to 3) writes them."""
+        self.version = version
+        self.counts: Counter[str] = Counter()
+
+    def take(self, engine: FlowEngine, records: Sequence[Handed]) -> None:
+        """Handle consecutive records; types that change nothing here are counted only."""
+        definitions = [one.data for one in records if one.rtype == RTYPE_DEFINITION]
+        for definition in decode_definitions(definitions, self.version) if definitions else ():
+            engine.instruments.add_definition(definition, definition.ts_recv_ns)
+        for one in records:
+            self.counts[_NAMES.get(one.rtype, f"rtype_{one.rtype}")] += 1
+            if one.rtype == RTYPE_SYMBOL_MAPPING:
+                mapping = decode_mapping(one.data, self.version)
+                engine.instruments.add_symbol_mapping(mapping)
+            elif one.rtype == RTYPE_STATUS:
+                self._take_status(engine, one.data)
+        engine.use_slots()
+
+    def _take_status(self, engine: FlowEngine, data: bytes) -> None:
+        """Set the trading state, and have the windows of a halted instrument say so."""
+        status = decode_status(data)
+        slot = engine.instruments.note_status(status)
+        engine.use_slots()
+        halted = engine.instruments.identities[slot]["halted"]
+        lasting = 1 if halted else -1
+        note_mark(engine.state.flow, slot, status.ts_event_ns, MARK_HALTED, lasting)

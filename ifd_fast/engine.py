@@ -1,0 +1,272 @@
+"""The engine: owns every array, feeds bytes to the kernels, and mends what they ask for.
+
+Bytes go in through `feed`, in any chunks; window rows and signals come out through `take_rows`
+and `take_signals` as arrays of kernel records. Nothing here depends on how the stream was cut.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+from ifd_kernels.engine import Engine as EngineState
+from ifd_kernels.engine import advance, pass_time
+from ifd_kernels.layout import (
+    CONSUMED,
+    NEED_LEVELS,
+    NEED_ORDERS,
+    NEED_ROWS,
+    NEED_SESSION,
+    PUBLISHED,
+)
+from ifd_kernels.votes import OPEN
+from ifd_kernels.windows import set_next
+
+from ifd_fast import books
+from ifd_fast.flows import FlowSettings, allocate_flow, grow_flow
+from ifd_fast.framing import Framer, allocate_ring
+from ifd_fast.instruments import Instruments
+from ifd_fast.scores import (
+    add_slots,
+    allocate_score,
+    begin_session,
+    grow_score,
+    set_expected,
+    take_signals,
+    unknown_expected,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Buffer, Callable
+
+    from numpy.typing import NDArray
+
+    from ifd_fast.baseline_estimates import Arrays
+    from ifd_fast.calendar import Sessions
+    from ifd_fast.framing import Handed
+    from ifd_fast.histories import History
+    from ifd_fast.profiles import Profile
+
+__all__ = ["FlowEngine", "RecordHandler"]
+
+_NEVER_NS: Final = 2**62
+_FULL_SESSION_BINS: Final = 276  # of 300 s; without history, votes are expected evenly
+
+
+class RecordHandler(Protocol):
+    """Who handles the records that are not MBO, in stream order."""
+
+    def __call__(self, records: list[Handed]) -> None:
+        """Handle consecutive records; all events before them in the stream have been applied."""
+
+
+class FlowEngine:
+    """Wire to windows and signals, for one stream of one dataset.
+
+    Parameters
+    ----------
+    profile
+        All settings in force.
+    sessions
+        The exchange's trading sessions.
+    on_records
+        Called with records that are not MBO, after the events before them.
+    history
+        Gives the baselines in force on a trade date; None: there are none.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        sessions: Sessions,
+        *,
+        on_records: RecordHandler | None = None,
+        history: History | None = None,
+    ) -> None:
+        """Allocate everything at its starting size."""
+        self.profile = profile
+        self.sessions = sessions
+        self.on_records = on_records
+        self.history = history
+        self.instruments = Instruments(profile.book_capacity_instruments)
+        self.settings = FlowSettings(
+            window_s=profile.window_s,
+            window_step_s=profile.window_step_s,
+            lateness_ns=profile.lateness_ns,
+            scoring_interval_ns=profile.scoring_interval_ns,
+        )
+        slots = self.instruments.capacity
+        edges = np.stack([sessions.open_ns, sessions.close_ns], axis=1)
+        self.state = EngineState(
+            ring=allocate_ring(profile.ring_capacity_events),
+            book=books.allocate(slots, profile.book_capacity_orders),
+            flow=allocate_flow(self.settings, edges, slots),
+            score=allocate_score(profile, slots),
+            identities=self.instruments.identities,
+            actions=np.zeros(256, np.int64),
+        )
+        self._arrays: Arrays | None = None
+        self._joined_version: tuple[int, ...] = ()
+        self._scheduled: list[tuple[int, Callable[[], object]]] = []
+        self._full_rows: list[NDArray[np.void]] = []
+
+    @property
+    def watermark_ns(self) -> int:
+        """Event time so far, ns UTC; -1 before it begins."""
+        return int(self.state.flow.clock[0]["watermark_ns"])
+
+    @property
+    def observed_from_ns(self) -> int:
+        """Since when the stream is known to be whole, ns UTC; -1 before event time begins."""
+        return int(self.state.flow.clock[0]["observed_from_ns"])
+
+    def observe_from(self, ts_ns: int) -> None:
+        """Say that the stream is whole from `ts_ns` on, earlier than its first record shows."""
+        self.state.flow.clock[0]["observed_from_ns"] = ts_ns
+
+    def feed(self, framer: Framer, chunk: Buffer) -> None:
+        """Apply the next bytes of a stream that `framer` frames into this engine's ring."""
+        for handed in framer.frames(chunk):
+            self.apply_published()
+            if handed and self.on_records is not None:
+                self.on_records(handed)
+
+    def apply_published(self) -> None:
+        """Apply every event that stands in the ring."""
+        cursor = self.state.ring.cursor
+        while cursor[CONSUMED] < cursor[PUBLISHED]:
+            start, stop = int(cursor[CONSUMED]), self._next_stop()
+            self.instruments.resolve(self.state.ring, start, stop)
+            self.use_slots()
+            while status := advance(self.state, stop):
+                self._mend(status)
+
+    def schedule(self, ts_recv_ns: int, action: Callable[[], object]) -> None:
+        """Have `action` run before the first event received at `ts_recv_ns` or later."""
+        self._scheduled.append((ts_recv_ns, action))
+        self._scheduled.sort(key=itemgetter(0))
+
+    def _next_stop(self) -> int:
+        """Run what is due before the next event; return up to where nothing else is due."""
+        ring = self.state.ring
+        start, stop = (int(at) for at in ring.cursor[[CONSUMED, PUBLISHED]])
+        while self._scheduled:
+            received = ring.ts_recv_ns[np.arange(start, stop) & (len(ring.action) - 1)]
+            due = np.flatnonzero(received >= self._scheduled[0][0])
+            if not due.size:
+                break
+            if due[0] > 0:
+                return start + int(due[0])
+            self._scheduled.pop(0)[1]()
+        return stop
+
+    def use_slots(self) -> None:
+        """Let the kernels see instruments that were opened since; arrays grow with them."""
+        state, slots = self.state, self.instruments.capacity
+        if self.instruments.identities is not state.identities:
+            self.state = state._replace(
+                identities=self.instruments.identities,
+                book=books.add_slots(state.book, slots),
+                flow=grow_flow(state.flow, slots),
+                score=add_slots(state.score, slots),
+            )
+        clock = self.state.flow.clock[0]
+        clock["slots"] = self.instruments.slots
+        if clock["joined_session"] >= 0 and self._joined_version != self.identity_version:
+            self._join_slots()
+
+    def tick(self, ts_ns: int) -> None:
+        """Move event time to `ts_ns` without a record (a journaled clock tick)."""
+        clock = self.state.flow.clock[0]
+        if clock["watermark_ns"] < 0 or ts_ns <= clock["watermark_ns"]:
+            return
+        self._pass_time(ts_ns)
+        clock["watermark_ns"] = ts_ns
+
+    def flush(self) -> None:
+        """Close what is open: seal up to the ends of the open windows, score no more instants."""
+        clock = self.state.flow.clock[0]
+        if clock["watermark_ns"] < 0:
+            return
+        clock["next_instant_ns"] = _NEVER_NS
+        set_next(self.state.flow)
+        step_ns = int(clock["step_panes"]) * int(clock["pane_ns"])
+        facts_ns = max(int(clock["facts_panes"]), 1) * int(clock["pane_ns"])
+        last_ns = int(clock["watermark_ns"])
+        end_ns = max((last_ns // span + 1) * span for span in (step_ns, facts_ns))
+        self._pass_time(end_ns + int(clock["lateness_ns"]))
+
+    def take_rows(self) -> NDArray[np.void]:
+        """Return the window rows emitted since the last call, in order of window end (n,)."""
+        flow = self.state.flow
+        count = int(flow.clock[0]["row_count"])
+        rows = np.concatenate([*self._full_rows, flow.rows[:count]])
+        flow.clock[0]["row_count"] = 0
+        self._full_rows.clear()
+        return rows
+
+    def take_signals(self) -> NDArray[np.void]:
+        """Return the signals found since the last call, in order of instant (n,)."""
+        return take_signals(self.state.score)
+
+    @property
+    def identity_version(self) -> tuple[int, ...]:
+        """A value that changes whenever an instrument is opened, named or retired."""
+        counters = self.instruments.counters
+        named = counters["definitions"] - counters["definitions_repeated"]
+        return (self.instruments.slots, named, counters["mappings"], counters["retired"])
+
+    def _join_session(self) -> None:
+        """Put the baselines of the session now in force into the scorer."""
+        clock = self.state.flow.clock[0]
+        session = int(clock["session"])
+        self._arrays = None
+        open_ns, season = _NEVER_NS, np.linspace(0.0, 1.0, _FULL_SESSION_BINS + 1)
+        if session < len(self.sessions):
+            open_ns = int(self.sessions.open_ns[session])
+            if self.history is not None:
+                self._arrays = self.history.arrays_for(self.sessions[session].trade_date)
+        if self._arrays is not None:
+            season = self._arrays.season
+        self.state = self.state._replace(score=begin_session(self.state.score, open_ns, season))
+        clock["joined_session"] = session
+        self._join_slots()
+
+    def _join_slots(self) -> None:
+        """Look up what is expected of each slot; new and newly named ones included."""
+        score, slots = self.state.score, self.instruments.slots
+        self._joined_version = self.identity_version
+        if self._arrays is None:
+            expected = unknown_expected(slots)
+        else:
+            from ifd_fast.baseline_join import join_slots
+
+            expected = join_slots(
+                self._arrays,
+                self.instruments.identities,
+                slots,
+                int(score.cursor[OPEN]),
+                symbols=self.instruments.futures_symbols(),
+            )
+        set_expected(score, expected, self.instruments.identities)
+
+    def _pass_time(self, target_ns: int) -> None:
+        state = self.state
+        while status := pass_time(
+            state.flow, state.score, state.identities, state.book.touch, target_ns
+        ):
+            self._mend(status)
+
+    def _mend(self, status: int) -> None:
+        """Grow or drain what stopped a kernel; raise IfdError for a status that can't be."""
+        state = self.state
+        if status in {NEED_ORDERS, NEED_LEVELS}:
+            self.state = state._replace(book=books.grow(state.book, status))
+        elif status == NEED_SESSION:
+            self._join_session()
+        elif status == NEED_ROWS:
+            self._full_rows.append(state.flow.rows[: state.flow.clock[0]["row_count"]].copy())
+            state.flow.clock[0]["row_count"] = 0
+        else:
+            self.state = state._replace(score=grow_score(state.score, status))

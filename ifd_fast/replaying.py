@@ -1,0 +1,211 @@
+"""Replay: DBN files to window rows and signals, by the very code that runs live.
+
+`replay` drives one engine over one stream of files. Frames leave it as they are found, to files
+or to memory; at the end `ReplayResult` says what was read, applied and skipped, exactly.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ifd_kernels.layout import RTYPE_DEFINITION
+
+from ifd_fast.accounts import count_engine, count_stream, sum_streams
+from ifd_fast.calendar import load_sessions
+from ifd_fast.collecting import Collector, ReplayResult
+from ifd_fast.config import Settings, load_settings
+from ifd_fast.definitions import decode_definitions
+from ifd_fast.desks import RecordDesk
+from ifd_fast.engine import FlowEngine
+from ifd_fast.framing import Framer, allocate_ring
+from ifd_fast.histories import StoreHistory
+from ifd_fast.outputs import RunFolder
+from ifd_fast.streams import open_stream
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ifd_fast.framing import Handed
+    from ifd_fast.sources import Source
+
+__all__ = ["Progress", "replay"]
+
+_DAY_NS: Final = 86_400_000_000_000
+
+
+class Progress(Protocol):
+    """Who shows how far a replay is."""
+
+    def __call__(self, bytes_read: int, bytes_total: int, records: int) -> None:
+        """Take the bytes of all files read so far, of how many, and the events applied."""
+
+
+def replay(
+    source: object | Sequence[object],
+    *,
+    definitions: Sequence[object] = (),
+    profile: str | os.PathLike[str] | None = None,
+    baselines: str | Path | None = None,
+    window_s: int | None = None,
+    window_step_s: int | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> ReplayResult:
+    """Replay DBN files, given together as one stream, to window rows and signals.
+
+    Parameters
+    ----------
+    source
+        A path, a `databento.DBNStore`, or a sequence of them, in any order.
+    definitions
+        Files of schema definition for the same days.
+    profile
+        A packaged profile's name or a file; None: `IFD_PROFILE`, else `ifd_v3_production`.
+    baselines
+        A baseline store; each session is scored against the sessions before it. None: no
+        history, so that only windows and ungraded candidates come out.
+    window_s, window_step_s
+        Length and step of the reported windows; None: the profile's. Baselines always use
+        tumbling windows of 300 s.
+    out
+        A folder for windows.parquet, signals.parquet, facts.parquet, instruments.parquet,
+        session.json and summary.txt. None: frames stay in memory.
+    progress
+        Called after each chunk.
+
+    Raises
+    ------
+    DataError, UsageError, ConfigError
+        A file, an argument or a setting can't be used; no output is written.
+    """
+    files = list(source) if isinstance(source, (list, tuple)) else [source]
+    settings = load_settings(profile, {"window_s": window_s, "window_step_s": window_step_s})
+    history = None if baselines is None else StoreHistory(baselines, settings.profile)
+    sources = open_stream(files, definitions)
+    try:
+        if out is None:
+            return _Replay(settings, history, None).run(sources, progress)
+        digests = {
+            "ifd.config_digest": settings.digest,
+            "ifd.rules_digest": settings.profile.rules_digest,
+        }
+        with RunFolder(out, digests) as folder:
+            return _Replay(settings, history, folder).run(sources, progress)
+    finally:
+        for one in sources:
+            one.close()
+
+
+class _Replay:
+    """One engine over one stream of files."""
+
+    def __init__(
+        self, settings: Settings, history: StoreHistory | None, folder: RunFolder | None
+    ) -> None:
+        self.settings = settings
+        self.sessions = load_sessions(settings.profile.calendar)
+        self.engine = FlowEngine(settings.profile, self.sessions, history=history)
+        self.collector = Collector(self.engine, folder)
+        self.streams: list[dict[str, Any]] = []
+        self.handed: dict[str, int] = {}
+        self.observed_to_ns = -1
+
+    def run(self, sources: Sequence[Source], progress: Progress | None) -> ReplayResult:
+        """Replay all sources in order, close what is open, and report."""
+        total = sum(source.bytes_total for source in sources)
+        done = 0
+        for source in sources:
+            is_market = source.metadata.schema != "definition"
+            for _ in self._play(source) if is_market else self._define(source, sources):
+                if progress is not None:
+                    events = int(self.engine.state.actions.sum())
+                    progress(done + source.bytes_read, total, events)
+            done += source.bytes_total
+        self.observed_to_ns = max(self.observed_to_ns, self.engine.watermark_ns)
+        self.engine.flush()
+        self.collector.drain(self.observed_to_ns)
+        counts = {
+            **sum_streams(self.streams),
+            "handed_by_type": self.handed,
+            **count_engine(self.engine),
+        }
+        return self.collector.finish(self.settings, self.streams, counts, self.observed_to_ns)
+
+    def _play(self, source: Source) -> Any:
+        """Feed one file of market data; yield after each chunk."""
+        engine, desk = self.engine, RecordDesk(source.header.version)
+        framer = self._framer(source, engine.state.ring)
+        self._observe(source)
+        engine.on_records = lambda records: desk.take(engine, records)
+        for chunk in source.chunks():
+            engine.feed(framer, chunk)
+            self.collector.drain()
+            yield
+        framer.finish()
+        self.streams.append(count_stream(source.name, framer))
+        self._add_handed(desk.counts)
+
+    def _define(self, source: Source, sources: Sequence[Source]) -> Any:
+        """Take a file of definitions whole, before the market data of its day."""
+        ring = allocate_ring(1024)
+        framer = self._framer(source, ring)
+        records: list[Handed] = []
+        for chunk in source.chunks():
+            for handed in framer.frames(chunk):
+                ring.cursor[:] = ring.cursor.max()  # market data in here is nobody's
+                records.extend(handed)
+            yield
+        framer.finish()
+        wanted = [one.data for one in records if one.rtype == RTYPE_DEFINITION]
+        market = [one.metadata for one in sources if one.metadata.schema != "definition"]
+        start_ns = min(one.start_ns for one in market)
+        found = decode_definitions(wanted, source.header.version)
+        for waiting in self.engine.instruments.add_definitions(found, start_ns):
+            self.engine.schedule(
+                waiting.ts_recv_ns,
+                lambda one=waiting: self.engine.instruments.add_definition(one, one.ts_recv_ns),
+            )
+        self.engine.use_slots()
+        self.streams.append(count_stream(source.name, framer))
+        self._add_handed({"definition": len(records)})
+
+    def _observe(self, source: Source) -> None:
+        """Take from the header what the stream covers, and what its ids mean, day by day."""
+        metadata, engine = source.metadata, self.engine
+        if metadata.schema is None:
+            return
+        if engine.observed_from_ns < 0:
+            engine.observe_from(metadata.start_ns)
+        if metadata.end_ns is not None and metadata.limit is None:
+            self.observed_to_ns = max(self.observed_to_ns, metadata.end_ns)
+        first_day = metadata.start_ns // _DAY_NS
+        last_ns = metadata.start_ns if metadata.end_ns is None else metadata.end_ns - 1
+        for day in range(first_day, max(first_day, last_ns // _DAY_NS) + 1):
+            date = dt.date(1970, 1, 1) + dt.timedelta(days=day)
+            name_ids = self._namer(source, date)
+            if day == first_day:
+                name_ids()
+            else:
+                engine.schedule(day * _DAY_NS, name_ids)
+        engine.use_slots()
+
+    def _namer(self, source: Source, date: dt.date) -> Any:
+        instruments = self.engine.instruments
+        return lambda: instruments.add_metadata_mappings(source.metadata, date)
+
+    def _framer(self, source: Source, ring: Any) -> Framer:
+        header = source.header
+        return Framer(
+            ring,
+            header.version,
+            ts_out=header.ts_out,
+            offset=len(header.data),
+            name=source.name,
+        )
+
+    def _add_handed(self, counts: dict[str, int]) -> None:
+        for name, count in counts.items():
+            self.handed[name] = self.handed.get(name, 0) + count

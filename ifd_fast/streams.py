@@ -1,0 +1,81 @@
+"""The order of files: which are market data, which say who is who, and what comes first.
+
+Files given together are one stream. Definitions act before the market data of their own days,
+because an `instrument_id` is unique only within a day.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ifd_fast.errors import SchemaError, UsageError
+from ifd_fast.sources import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ifd_fast.sources import Source
+
+__all__ = ["MARKET_SCHEMAS", "open_stream"]
+
+MARKET_SCHEMAS: Final = (None, "mbo")
+_DEFINITION_SCHEMAS: Final = (None, "definition", "status")
+
+
+def open_stream(files: Sequence[object], definitions: Sequence[object] = ()) -> list[Source]:
+    """Open all files and return them in the order in which they act.
+
+    `files` hold market data (schema mbo, a live mix, or definitions too); `definitions` hold
+    definitions or status records. Raises UsageError without files or with none of market data,
+    SchemaError for another schema or for two datasets, and what `open_source` raises; whatever
+    was opened is closed again.
+    """
+    if not files:
+        raise UsageError("At least one DBN file is needed, none was given.")
+    opened: list[Source] = []
+    try:
+        opened.extend(_open_all(files, (*MARKET_SCHEMAS, *_DEFINITION_SCHEMAS)))
+        if all(source.metadata.schema not in MARKET_SCHEMAS for source in opened):
+            raise UsageError(
+                f"{opened[0].name}: holds schema {opened[0].metadata.schema!r}; at least one "
+                "file must hold market data (schema mbo)."
+            )
+        opened.extend(_open_all(definitions, _DEFINITION_SCHEMAS))
+        _check_dataset(opened)
+    except BaseException:
+        for source in opened:
+            source.close()
+        raise
+    return sorted(opened, key=_acts_at)
+
+
+def _open_all(files: Iterable[object], schemas: tuple[str | None, ...]) -> Iterable[Source]:
+    for file in files:
+        source = open_source(file)
+        if source.metadata.schema not in schemas:
+            source.close()
+            wanted = ", ".join(sorted({name for name in schemas if name}))
+            raise SchemaError(
+                f"{source.name}: holds schema {source.metadata.schema!r}, one of {wanted} is "
+                f"needed. Download {wanted.split(', ')[0]} of {source.metadata.dataset}."
+            )
+        yield source
+
+
+def _check_dataset(sources: Sequence[Source]) -> None:
+    first = sources[0]
+    for source in sources[1:]:
+        if source.metadata.dataset != first.metadata.dataset:
+            raise SchemaError(
+                f"{source.name}: is of dataset {source.metadata.dataset}, {first.name} of "
+                f"{first.metadata.dataset}. Replay them apart."
+            )
+
+
+def _acts_at(source: Source) -> tuple[int, int]:
+    """Sort by the day's begin for definitions, by the first record's time for the rest."""
+    metadata = source.metadata
+    if metadata.schema == "definition":
+        day_ns = 86_400_000_000_000
+        return metadata.start_ns // day_ns * day_ns, 0
+    return metadata.start_ns, 1
