@@ -6,6 +6,7 @@ running programs before. A test compares every offset and every decoded field wi
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeAlias, cast
 
@@ -13,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_fast.errors import FormatError
+from ifd_fast.errors import FormatError, SchemaError
 from ifd_kernels.layout import (
     KIND_CALL,
     KIND_FUTURE,
@@ -28,6 +29,7 @@ __all__ = [
     "Leg",
     "Status",
     "SymbolMapping",
+    "check_definitions_day",
     "decode_definitions",
     "decode_mapping",
     "decode_status",
@@ -108,7 +110,7 @@ _STATUS_IS_TRADING: Final = 30
 _MAPPING_BYTES: Final = {1: 80, 2: 176, 3: 176}
 _STYPE_INSTRUMENT_ID: Final = 0
 
-_UNDEF_TIME: Final = 2**64 - 1
+_DAY_NS: Final = 86_400_000_000_000
 _TIME_MAX: Final = 2**63 - 1
 _KINDS: Final = {
     "C": KIND_CALL,
@@ -211,6 +213,33 @@ def decode_definitions(records: Sequence[bytes], version: int) -> list[Definitio
     columns = {name: _column(array, name) for name in definition_fields(version)}
     definitions = [_definition(row) for row in _rows(columns)]
     return _join_legs(definitions) if version >= 3 else definitions
+
+
+def check_definitions_day(
+    definitions: Sequence[Definition], start_ns: int, end_ns: int, name: str = "definitions"
+) -> list[Definition]:
+    """Return the definitions that hold for data of [start_ns, end_ns), in their order.
+
+    An id's meaning holds for a day. A definition counts by the UTC day of its capture: any day
+    the data touch, or the one before their first. A session opens at 22:00 or 23:00 UTC of the
+    day before its trade date, and the venue sends that session's definitions ahead of the open.
+    Friday's do not reach over a weekend: Sunday's open has definitions of its own.
+
+    Raises
+    ------
+    SchemaError
+        There are definitions, and none is of such a day; the message names both days.
+    """
+    first, last = start_ns // _DAY_NS - 1, max(end_ns - 1, start_ns) // _DAY_NS
+    days = [_captured_ns(one) // _DAY_NS for one in definitions]
+    kept = [one for one, day in zip(definitions, days, strict=True) if first <= day <= last]
+    if definitions and not kept:
+        raise SchemaError(
+            f"{name}: definitions of {_span(min(days), max(days))}, but the data are of "
+            f"{_span(first + 1, last)}, and an instrument id means something for a day only. "
+            f"Give the definitions of {_span(first + 1, first + 1)}."
+        )
+    return kept
 
 
 def decode_status(record: bytes) -> Status:
@@ -351,3 +380,13 @@ def _text(value: bytes) -> str:
 
 def _time(value: int) -> int:
     return value if value <= _TIME_MAX else -1
+
+
+def _captured_ns(definition: Definition) -> int:
+    return definition.ts_recv_ns if definition.ts_recv_ns >= 0 else definition.ts_event_ns
+
+
+def _span(first_day: int, last_day: int) -> str:
+    epoch = dt.date(1970, 1, 1)
+    first, last = (epoch + dt.timedelta(day) for day in (first_day, last_day))
+    return str(first) if first == last else f"{first} to {last}"
