@@ -17,7 +17,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview | NDArray[np.uint8]
 VERSIONS: Final = (1, 2, 3)
 DBZ_REFUSAL: Final = "a legacy DBZ file; convert it with dbn-cli: `dbn FILE --dbn --output NEW.dbn`"
 _PREFIX_BYTES: Final = 8  # magic, version, length of the metadata
-_METADATA_BYTES_MIN: Final = 100
+# Fixed fields and the length of a schema definition; the decoder panics on less.
+_METADATA_BYTES_MIN: Final = 104
 _METADATA_BYTES_MAX: Final = 1 << 28  # all 700,000 symbols of a venue take a third of it
 _TS_OUT_OFFSET: Final = {1: 8 + 52, 2: 8 + 44, 3: 8 + 44}
 _FOREIGN_MAGIC: Final = {

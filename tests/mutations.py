@@ -47,7 +47,7 @@ HEADER_FIELDS: Final = {  # version 3: name: (offset, bytes)
     "symbol_cstr_len": (53, 2),
     "reserved": (55, 53),
     "schema_definition_length": (108, 4),
-    "symbol_counts": (112, 4),
+    "symbols": (112, 16),
 }
 KINDS: Final = (
     *MBO_FIELDS,

@@ -68,7 +68,7 @@ def control(rtype: int, version: int = 3, *, ts_out: bool = False, fill: int = 0
 
 def header(version: int = 3, *, ts_out: bool = False, size: int | None = None) -> bytes:
     """Return a header with nothing in it but version and ts_out."""
-    fixed = 100 + (8 if version > 1 else 0)
+    fixed = 100 + 4 + 4 * 4  # fields, length of a schema definition, four empty lists
     data = bytearray(struct.pack("<3sBI", b"DBN", version, size or fixed) + bytes(fixed))
     data[8 + (52 if version == 1 else 44)] = ts_out
     return bytes(data)
