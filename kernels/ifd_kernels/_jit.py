@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["cache_folder", "kernel", "kernels", "leaf", "load_i64", "load_u32", "load_u64", "prefetch"]
+__all__ = ["cache_folder", "kernel", "kernels", "leaf", "load_i64", "load_u32", "load_u64", "prefetch", "stay_apart"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -104,7 +104,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     The type is that of `function`, so that type checkers see every call of a kernel.
     """
-    return _compile(function, {})
+    return _compile(function, {"forceinline": False})
 
 
 def leaf(function: Callable[P, R]) -> Callable[P, R]:
@@ -169,6 +169,9 @@ if _CONFIG.DISABLE_JIT:
     def prefetch(array: Any, index: int) -> None:
         """Do nothing: there is no cache to warm without the compiler."""
 
+    def stay_apart() -> None:
+        """Do nothing: nothing is put into its callers without the compiler."""
+
 else:
     load_u64 = _loader(64, types.uint64)
     load_i64 = _loader(64, types.int64)
@@ -195,3 +198,17 @@ else:
             return context.get_dummy_value()
 
         return types.void(array, index), codegen
+
+    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    def stay_apart(_typingctx: Any) -> Any:
+        """Keep the kernel that calls this out of its callers: its path is the rare one.
+
+        LLVM puts whatever is called into the loop; the book's grew to 14,000 instructions, most
+        of them for what happens once in thousands of events.
+        """
+
+        def codegen(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+            builder.function.attributes.add("noinline")
+            return context.get_dummy_value()
+
+        return types.void(), codegen

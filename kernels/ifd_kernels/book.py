@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, leaf, prefetch
+from ifd_kernels._jit import kernel, leaf, prefetch, stay_apart
 from ifd_kernels.layout import (
     ACTION_ADD,
     ACTION_CANCEL,
@@ -159,6 +159,7 @@ def side_of(side: int) -> int:
 @kernel
 def move_orders(book: Book) -> None:
     """Move a few entries of the old order table; dead ones are left behind. O(1)."""
+    stay_apart()
     counters, old = book.counters, book.old_orders
     for _ in range(MOVED_PER_EVENT):
         place = counters[MOVED]
@@ -181,6 +182,7 @@ def move_orders(book: Book) -> None:
 @kernel
 def fetch_old_order(book: Book, owner: int, order_id: np.uint64) -> int:
     """Move one order over from the old table; return its place in the new one, or NO_ORDER."""
+    stay_apart()
     place = find_order(book.old_orders, owner, order_id)
     if place == NO_ORDER:
         return NO_ORDER
@@ -192,138 +194,130 @@ def fetch_old_order(book: Book, owner: int, order_id: np.uint64) -> int:
 
 
 @leaf
-def forget_order(book: Book, place: int) -> None:
-    """Remove the entry at `place` from the order table."""
-    remove_order(book.orders, place)
-    book.counters[USED] -= 1
+def find_live(book: Book, slot: int, order_id: np.uint64) -> int:
+    """Return the place of a live order, NO_ORDER if there is none."""
+    owner = (slot + 1) << 2
+    place = find_order(book.orders, owner, order_id)
+    if place == NO_ORDER:
+        if book.counters[MOVED] >= 0:
+            place = fetch_old_order(book, owner, order_id)
+        if place == NO_ORDER:
+            return NO_ORDER
+    if book.orders[place]["stamp"] < book.levels.sides[slot << 1]["cleared"]:
+        remove_order(book.orders, place)
+        book.counters[USED] -= 1
+        return NO_ORDER
+    return place
 
 
 @leaf
-def lift_order(book: Book, slot: int, side: int, price: int, size: int) -> None:
-    """Put one order on its level, if it has one."""
-    if side == SIDELESS or price == UNDEF_PRICE:
-        return
-    if lift_level(book.levels, (slot << 1) + side, price ^ -side, size) == 0:
-        book.touch[slot]["unread"] |= np.uint32(side + 1)
+def count_order(book: Book, slot: int, side: int, change: int) -> None:
+    """Count an order that comes (1) or goes (-1)."""
+    book.counters[LIVE] += change
+    book.levels.sides[(slot << 1) + (side & 1)]["orders"] += change
 
 
-@leaf
-def drop_order(book: Book, slot: int, side: int, price: int, size: int, orders: int) -> None:
-    """Take contracts, or with `orders` 1 the whole order, off its level, if it has one."""
-    if side == SIDELESS or price == UNDEF_PRICE:
-        return
-    if drop_level(book.levels, (slot << 1) + side, price ^ -side, size, orders) == 0:
-        book.touch[slot]["unread"] |= np.uint32(side + 1)
-
-
-@leaf
-def place_order(
-    book: Book, slot: int, side: int, order_id: np.uint64, price: int, size: int
-) -> None:
-    """Enter an order that is not in the table, at the tail of its level's queue."""
-    counters = book.counters
+@kernel
+def replace_order(
+    book: Book, slot: int, old_side: int, side: int, price: int, size: int
+) -> bool:
+    """Count an A of a live id; return whether nothing comes in its place."""
+    stay_apart()
+    book.counters[REPLACED_ADDS] += 1
+    note_new(book, np.int64(ACTION_ADD), side, price, size)
     if size == 0:
-        counters[EMPTY_ORDERS] += 1
+        return True
+    count_order(book, slot, old_side, np.int64(-1))
+    count_order(book, slot, side, np.int64(1))
+    return False
+
+
+@kernel
+def note_new(book: Book, action: int, side: int, price: int, size: int) -> None:
+    """Count what is odd about an A or M of an id that is not live."""
+    stay_apart()
+    book.counters[UNKNOWN_MODIFIES] += np.int64(action == ACTION_MODIFY)
+    if size == 0:
+        book.counters[EMPTY_ORDERS] += 1
         return
-    if side == SIDELESS:
-        counters[SIDELESS_ORDERS] += 1
-    if price == UNDEF_PRICE:
-        counters[UNPRICED_ORDERS] += 1
-    owner = (slot + 1) << 2 | side
-    counters[STAMP] += 1
-    counters[USED] += 1
-    counters[LIVE] += 1
-    book.levels.sides[(slot << 1) + (side & 1)]["orders"] += 1
-    orders = book.orders
-    place = free_place(orders, owner, order_id)
-    orders[place]["order_id"] = order_id
-    orders[place]["price_1e9"] = price
-    orders[place]["stamp"] = counters[STAMP]
-    orders[place]["size"] = size
-    orders[place]["owner"] = owner
-    lift_order(book, slot, side, price, size)
-
-
-@leaf
-def remove_live(book: Book, slot: int, place: int) -> None:
-    """Remove a live order from its level and from the order table."""
-    entry = book.orders[place]
-    side = np.int64(entry["owner"]) & 3
-    drop_order(book, slot, side, entry["price_1e9"], np.int64(entry["size"]), np.int64(1))
-    book.counters[LIVE] -= 1
-    book.levels.sides[(slot << 1) + (side & 1)]["orders"] -= 1
-    forget_order(book, place)
-
-
-@leaf
-def modify_order(book: Book, slot: int, place: int, side: int, price: int, size: int) -> None:
-    """Give a live order another price or size; its side stays."""
-    entry = book.orders[place]
-    old_side = np.int64(entry["owner"]) & 3
-    old_price = np.int64(entry["price_1e9"])
-    old_size = np.int64(entry["size"])
-    if side != old_side:
-        book.counters[SIDE_CHANGES] += 1
-    if price == UNDEF_PRICE:
-        book.counters[UNPRICED_ORDERS] += 1
-    if price != old_price or size > old_size:
-        book.counters[STAMP] += 1
-        book.orders[place]["stamp"] = book.counters[STAMP]
-    book.orders[place]["price_1e9"] = price
-    book.orders[place]["size"] = size
-    if price == old_price:
-        drop_order(book, slot, old_side, price, old_size - size, np.int64(0))
-    else:
-        drop_order(book, slot, old_side, old_price, old_size, np.int64(1))
-        lift_order(book, slot, old_side, price, size)
+    book.counters[SIDELESS_ORDERS] += np.int64(side == SIDELESS)
+    book.counters[UNPRICED_ORDERS] += np.int64(price == UNDEF_PRICE)
 
 
 @leaf
 def apply_order(
     book: Book, action: int, slot: int, side: int, order_id: np.uint64, price: int, size: int
 ) -> None:
-    """Apply an A, C or M."""
+    """Apply an A, C or M: take the old order off its level, put the new one on its level.
+
+    There is one call for each of these steps, so that the loop holds each of them once.
+    """
     counters, orders = book.counters, book.orders
-    owner = (slot + 1) << 2
-    place = find_order(orders, owner, order_id)
-    if counters[MOVED] >= 0:
-        if place == NO_ORDER:
-            place = fetch_old_order(book, owner, order_id)
-    if place != NO_ORDER and orders[place]["stamp"] < book.levels.sides[slot << 1]["cleared"]:
-        forget_order(book, place)
-        place = np.int64(NO_ORDER)
-    if action == ACTION_CANCEL:
-        if place == NO_ORDER:
+    place = find_live(book, slot, order_id)
+    gone, lifted = False, action != ACTION_CANCEL and size != 0
+    if place == NO_ORDER:
+        if action == ACTION_CANCEL:
             counters[UNKNOWN_CANCELS] += 1
             return
-        left = np.int64(orders[place]["size"]) - size
-        if left > 0:
-            old_side = np.int64(orders[place]["owner"]) & 3
-            orders[place]["size"] = left
-            drop_order(book, slot, old_side, orders[place]["price_1e9"], size, np.int64(0))
-            return
-        counters[EXCESS_CANCELS] += np.int64(left < 0)
-        remove_live(book, slot, place)
-        return
-    if place != NO_ORDER:
-        if action == ACTION_MODIFY and size != 0:
-            modify_order(book, slot, place, side, price, size)
-            return
-        if action == ACTION_ADD:
-            counters[REPLACED_ADDS] += 1
-        elif side != np.int64(orders[place]["owner"]) & 3:
-            counters[SIDE_CHANGES] += 1
-        remove_live(book, slot, place)
+        if action == ACTION_MODIFY or size == 0 or side == SIDELESS or price == UNDEF_PRICE:
+            note_new(book, action, side, price, size)
+            if size == 0:
+                return
+        place = free_place(orders, (slot + 1) << 2, order_id)
+        orders[place]["order_id"] = order_id
+        counters[USED] += 1
+        count_order(book, slot, side, np.int64(1))
+    else:
+        old_side = np.int64(orders[place]["owner"]) & 3
+        old_price = np.int64(orders[place]["price_1e9"])
+        old_size = np.int64(orders[place]["size"])
+        taken, orders_taken = old_size, np.int64(1)
         if action == ACTION_MODIFY:
+            counters[SIDE_CHANGES] += np.int64(side != old_side)
+            side = old_side
+            gone = size == 0
+            if price == old_price and size != 0:
+                taken, orders_taken, lifted = old_size - size, np.int64(0), False
+                orders[place]["size"] = size
+                if size > old_size:
+                    counters[STAMP] += 1
+                    orders[place]["stamp"] = counters[STAMP]
+            elif size != 0 and price == UNDEF_PRICE:
+                counters[UNPRICED_ORDERS] += 1
+        elif action == ACTION_CANCEL:
+            gone = size >= old_size
+            if not gone:
+                taken, orders_taken = size, np.int64(0)
+                orders[place]["size"] = old_size - size
+            else:
+                counters[EXCESS_CANCELS] += np.int64(size > old_size)
+        else:
+            gone = replace_order(book, slot, old_side, side, price, size)
+        if old_side != SIDELESS and old_price != UNDEF_PRICE:
+            row = (slot << 1) + old_side
+            if drop_level(book.levels, row, old_price ^ -old_side, taken, orders_taken) == 0:
+                book.touch[slot]["unread"] |= np.uint32(old_side + 1)
+        if gone:
+            count_order(book, slot, old_side, np.int64(-1))
+            counters[USED] -= 1
+            remove_order(orders, place)
             return
-    elif action == ACTION_MODIFY:
-        counters[UNKNOWN_MODIFIES] += 1
-    place_order(book, slot, side, order_id, price, size)
+    if not lifted:
+        return
+    counters[STAMP] += 1
+    orders[place]["price_1e9"] = price
+    orders[place]["stamp"] = counters[STAMP]
+    orders[place]["size"] = size
+    orders[place]["owner"] = (slot + 1) << 2 | side
+    if side != SIDELESS and price != UNDEF_PRICE:
+        if lift_level(book.levels, (slot << 1) + side, price ^ -side, size) == 0:
+            book.touch[slot]["unread"] |= np.uint32(side + 1)
 
 
 @kernel
 def clear_slot(book: Book, slot: int) -> None:
     """Drop all orders of one instrument. O(its blocks of levels): its entries just become dead."""
+    stay_apart()
     for row in range(slot << 1, (slot << 1) + 2):
         clear_side(book.levels, row)
         book.counters[LIVE] -= np.int64(book.levels.sides[row]["orders"])
@@ -336,6 +330,7 @@ def clear_slot(book: Book, slot: int) -> None:
 @kernel
 def note_flags(book: Book, slot: int, action: int, flags: int) -> None:
     """Keep what an R, a snapshot record or F_MAYBE_BAD_BOOK says about the instrument's book."""
+    stay_apart()
     state = np.int64(book.touch[slot]["state"])
     if action == ACTION_CLEAR or flags & F_SNAPSHOT:
         book.touch[slot]["unread"] |= np.uint32(BROKEN)

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, leaf
+from ifd_kernels._jit import kernel, leaf, stay_apart
 from ifd_kernels.layout import Records
 
 __all__ = ["QUANTITY", "SIDE", "Levels", "clear_side", "drop_level", "lift_level", "rank_level"]
@@ -108,6 +108,7 @@ def set_level(levels: Levels, at: int, key: int, contracts: int, orders: int) ->
 @kernel
 def change_room(levels: Levels, row: int, room: int) -> None:
     """Move the top block of side `row` to one of 2 ** room levels; 0 gives it back."""
+    stay_apart()
     side = levels.sides
     old_room = np.int64(side[row]["room"])
     old_base = np.int64(side[row]["base"])
@@ -190,6 +191,7 @@ def lift_level(levels: Levels, row: int, key: int, contracts: int) -> int:
 @kernel
 def make_room(levels: Levels, row: int) -> None:
     """Double a full top block, or split off its worse half into a deep block."""
+    stay_apart()
     side = levels.sides
     room = np.int64(side[row]["room"])
     if room < TOP_ROOM:
@@ -207,6 +209,7 @@ def make_room(levels: Levels, row: int) -> None:
 @kernel
 def list_block(levels: Levels, row: int, at: int, block: int, length: int) -> None:
     """Insert a deep block into the directory of side `row` at position `at`."""
+    stay_apart()
     side = levels.sides
     count = np.int64(side[row]["deep_length"])
     room = np.int64(side[row]["deep_room"])
@@ -230,6 +233,7 @@ def list_block(levels: Levels, row: int, at: int, block: int, length: int) -> No
 @kernel
 def unlist_block(levels: Levels, row: int, at: int) -> None:
     """Take the deep block at `at` out of the directory and give its space back."""
+    stay_apart()
     side = levels.sides
     base = np.int64(side[row]["deep_base"])
     count = np.int64(side[row]["deep_length"]) - 1
@@ -244,6 +248,7 @@ def unlist_block(levels: Levels, row: int, at: int) -> None:
 @kernel
 def lift_deep(levels: Levels, row: int, key: int, contracts: int) -> None:
     """Add one order to a level that lies among the deep blocks of side `row`."""
+    stay_apart()
     directory = np.int64(levels.sides[row]["deep_base"])
     count = np.int64(levels.sides[row]["deep_length"])
     at = max(search(levels.key, directory, count, key) - 1, 0)
@@ -306,6 +311,7 @@ def drop_level(levels: Levels, row: int, key: int, contracts: int, orders: int) 
 @kernel
 def settle_top(levels: Levels, row: int) -> None:
     """After a level went: refill a short top block from the deep ones, or make it smaller."""
+    stay_apart()
     side = levels.sides
     length = np.int64(side[row]["length"])
     room = np.int64(side[row]["room"])
@@ -330,6 +336,7 @@ def settle_top(levels: Levels, row: int) -> None:
 @kernel
 def drop_deep(levels: Levels, row: int, key: int, contracts: int, orders: int) -> None:
     """Take `contracts` and `orders` off a level that lies among the deep blocks of side `row`."""
+    stay_apart()
     directory = np.int64(levels.sides[row]["deep_base"])
     count = np.int64(levels.sides[row]["deep_length"])
     at = search(levels.key, directory, count, key) - 1
@@ -371,6 +378,7 @@ def join_blocks(levels: Levels, row: int, at: int) -> None:
 @kernel
 def clear_side(levels: Levels, row: int) -> None:
     """Drop all levels of side `row`. O(its blocks)."""
+    stay_apart()
     side = levels.sides
     while side[row]["deep_length"] > 0:
         unlist_block(levels, row, np.int64(side[row]["deep_length"]) - 1)
