@@ -10,34 +10,34 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from ifd_fast.definitions import Leg
-from ifd_kernels.layout import KIND_CALL, KIND_FUTURE, KIND_PUT
+from ifd_kernels.layout import KIND_CALL, KIND_FUTURE, KIND_PUT, KIND_UNKNOWN, UNDEF_PRICE
 
-__all__ = ["InstrumentTexts", "Links"]
+__all__ = ["Known", "Links"]
 
 Records: TypeAlias = NDArray[Any]
 
 _OPTIONS: Final = frozenset({KIND_CALL, KIND_PUT})
 
 
-class InstrumentTexts(msgspec.Struct):
-    """What a slot's identity says beyond numbers; None where nobody has said it."""
+class Known(msgspec.Struct):
+    """What is known of a slot, as plain Python; the identities array holds the numbers too."""
 
+    instrument_id: int
     symbol: str | None = None
     root: str | None = None
     contract: str | None = None  # of a future: month letter and year digits
     underlying: str | None = None
     underlying_id: int = 0
+    kind: int = KIND_UNKNOWN
+    strike_1e9: int = UNDEF_PRICE
+    expiration_ns: int = -1
+    mapped: bool = False
+    retired: bool = False
     legs: tuple[Leg, ...] = ()
-
-
-class _Series(NamedTuple):
-    root: str | None
-    underlying: str | None
-    expiration_ns: int
-    strike_1e9: int
 
 
 class _Entry(NamedTuple):
@@ -46,8 +46,11 @@ class _Entry(NamedTuple):
     future: str | None = None  # its symbol, if it is a live future
     underlying: str | None = None  # if it is an option, retired or not
     underlying_id: int = 0
-    series: _Series | None = None  # if it is a live, mapped option
-    kind: int = 0
+    series: tuple[Any, ...] | None = None  # if it is a live, mapped option
+    is_put: bool = False
+
+
+_NOTHING: Final = _Entry()
 
 
 class Links:
@@ -58,56 +61,70 @@ class Links:
     newest live put of one root, underlying, expiration and strike.
     """
 
-    def __init__(self, slot_of: Callable[[int], int]) -> None:
+    def __init__(self, known: list[Known], slot_of: Callable[[int], int]) -> None:
+        self._known = known
         self._slot_of = slot_of
         self._entries: dict[int, _Entry] = {}
         self._futures: dict[str, set[int]] = {}
         self._by_underlying: dict[str, set[int]] = {}
         self._by_underlying_id: dict[int, set[int]] = {}
-        self._series: dict[_Series, tuple[set[int], set[int]]] = {}
+        self._series: dict[tuple[Any, ...], tuple[set[int], set[int]]] = {}
+        self._underlying_slot: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._twin_slot: NDArray[np.int32] = np.zeros(0, np.int32)
 
-    def update(self, slot: int, identities: Records, texts: list[InstrumentTexts]) -> None:
-        """Note that `slot` was opened, named, changed or retired."""
-        old = self._entries.get(slot, _Entry())
-        new = _entry(identities[slot], texts[slot])
+    def write_to(self, identities: Records) -> None:
+        """Write links into `identities` from now on."""
+        self._underlying_slot = identities["underlying_slot"]
+        self._twin_slot = identities["twin_slot"]
+
+    def update(self, slot: int) -> None:
+        """Note that `slot` was named, changed or retired."""
+        known = self._known[slot]
+        old, new = self._entries.get(slot, _NOTHING), _entry(known)
         if old != new:
             self._take_out(slot, old)
             self._put_in(slot, new)
             self._entries[slot] = new
-        options = set(self._by_underlying_id.get(int(identities[slot]["instrument_id"]), ()))
-        for symbol in {old.future, new.future} - {None} if old.future != new.future else ():
-            options |= self._by_underlying.get(symbol or "", set())
-        if new.kind in _OPTIONS:
-            options.add(slot)
-        for option in options:
-            identities[option]["underlying_slot"] = self._underlying(
-                texts[option], texts, identities
-            )
-        identities[slot]["twin_slot"] = -1
-        for series in {old.series, new.series}:
-            if series is not None:
-                self._link_twins(series, identities)
+            if old.future != new.future:
+                self._link_options(self._by_underlying.get(old.future or ""))
+                self._link_options(self._by_underlying.get(new.future or ""))
+            if old.series is not None:
+                self._twin_slot[slot] = -1
+                self._link_twins(old.series)
+            if new.series is not None:
+                self._link_twins(new.series)
+        self.note_id(known.instrument_id)
+        if known.kind in _OPTIONS:
+            self._link_options({slot})
+        else:
+            self._underlying_slot[slot] = -1
 
-    def _underlying(
-        self, option: InstrumentTexts, texts: list[InstrumentTexts], identities: Records
-    ) -> int:
+    def note_id(self, instrument_id: int) -> None:
+        """Note that the id means another slot, or that its slot got a name."""
+        self._link_options(self._by_underlying_id.get(instrument_id))
+
+    def _link_options(self, options: set[int] | None) -> None:
+        for slot in options or ():
+            self._underlying_slot[slot] = self._underlying_of(self._known[slot])
+
+    def _underlying_of(self, option: Known) -> int:
         named = self._futures.get(option.underlying or "")
         if named:
             return max(named)
         slot = self._slot_of(option.underlying_id) if option.underlying_id else -1
-        if slot < 0 or texts[slot].symbol is None:
+        if slot < 0 or self._known[slot].symbol is None:
             return slot
-        is_future = int(identities[slot]["kind"]) == KIND_FUTURE
+        is_future = self._known[slot].kind == KIND_FUTURE
         return slot if is_future and not option.underlying else -1
 
-    def _link_twins(self, series: _Series, identities: Records) -> None:
+    def _link_twins(self, series: tuple[Any, ...]) -> None:
         calls, puts = self._series.get(series, (set(), set()))
-        for slot in calls | puts:
-            identities[slot]["twin_slot"] = -1
+        for slot in (*calls, *puts):
+            self._twin_slot[slot] = -1
         if calls and puts:
             call, put = max(calls), max(puts)
-            identities[call]["twin_slot"] = put
-            identities[put]["twin_slot"] = call
+            self._twin_slot[call] = put
+            self._twin_slot[put] = call
 
     def _take_out(self, slot: int, entry: _Entry) -> None:
         _discard(self._futures, entry.future, slot)
@@ -115,7 +132,7 @@ class Links:
         _discard(self._by_underlying_id, entry.underlying_id, slot)
         if entry.series is not None:
             both = self._series[entry.series]
-            both[entry.kind == KIND_PUT].discard(slot)
+            both[entry.is_put].discard(slot)
             if not both[0] and not both[1]:
                 del self._series[entry.series]
 
@@ -128,27 +145,21 @@ class Links:
             self._by_underlying_id.setdefault(entry.underlying_id, set()).add(slot)
         if entry.series is not None:
             both = self._series.setdefault(entry.series, (set(), set()))
-            both[entry.kind == KIND_PUT].add(slot)
+            both[entry.is_put].add(slot)
 
 
-def _entry(identity: Any, texts: InstrumentTexts) -> _Entry:
-    kind, retired = int(identity["kind"]), bool(identity["retired"])
-    if kind == KIND_FUTURE:
-        return _Entry(future=None if retired else texts.symbol, kind=kind)
-    if kind not in _OPTIONS:
-        return _Entry(kind=kind)
-    series = _Series(
-        texts.root,
-        texts.underlying,
-        int(identity["expiration_ns"]),
-        int(identity["strike_1e9"]),
-    )
-    live = bool(identity["mapped"]) and not retired
+def _entry(known: Known) -> _Entry:
+    if known.kind == KIND_FUTURE:
+        return _NOTHING if known.retired else _Entry(future=known.symbol)
+    if known.kind not in _OPTIONS:
+        return _NOTHING
+    live = known.mapped and not known.retired
+    series = (known.root, known.underlying, known.expiration_ns, known.strike_1e9)
     return _Entry(
-        underlying=texts.underlying,
-        underlying_id=texts.underlying_id,
+        underlying=known.underlying,
+        underlying_id=known.underlying_id,
         series=series if live else None,
-        kind=kind,
+        is_put=known.kind == KIND_PUT,
     )
 
 

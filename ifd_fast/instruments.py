@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ifd_fast.definitions import Definition, Leg, Status, SymbolMapping
 from ifd_fast.errors import DataError, UsageError
 from ifd_fast.identities import Identity, frame_identities
-from ifd_fast.instrument_links import InstrumentTexts, Links
+from ifd_fast.instrument_links import Known, Links
 from ifd_fast.sources import Metadata
 from ifd_fast.symbols import mappings_on, parse_futures_symbol
 from ifd_kernels.instruments import (
@@ -102,8 +102,8 @@ class Instruments:
         self.retirements: list[Retirement] = []
         self.counters: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
         self._slots_max = slots_max
-        self._texts: list[InstrumentTexts] = []
-        self._links = Links(self.slot_of)
+        self._known: list[Known] = []
+        self._links = Links(self._known, self.slot_of)
         self._resize(capacity_slots)
 
     @property
@@ -154,9 +154,10 @@ class Instruments:
 
         One of them may be the future that options, known already, have as their underlying.
         """
-        for slot in range(len(self._texts), self.slots):
-            self._texts.append(InstrumentTexts())
-            self._links.update(slot, self.identities, self._texts)
+        for slot in range(len(self._known), self.slots):
+            instrument_id = int(self.identities["instrument_id"][slot])
+            self._known.append(Known(instrument_id))
+            self._links.note_id(instrument_id)
 
     def grow(self) -> None:
         """Double the room for slots; what is there keeps its place.
@@ -185,7 +186,7 @@ class Instruments:
             self.counters["deletions"] += 1
             self.note_opened()
             known = self.slot_of(instrument_id)
-            if known < 0 or self._texts[known].symbol not in {None, symbol}:
+            if known < 0 or self._known[known].symbol not in {None, symbol}:
                 self.counters["deletions_ignored"] += 1
                 return -1
         slot = self._slot_for(instrument_id, symbol, at_ns)
@@ -219,16 +220,15 @@ class Instruments:
             self.counters["mappings_ignored"] += 1
             return -1
         slot = self._slot_for(instrument_id, symbol, at_ns)
-        texts = self._texts[slot]
-        if texts.symbol == symbol:
+        known = self._known[slot]
+        if known.symbol == symbol:
             return slot
-        texts.symbol = symbol
+        known.symbol = symbol
         future = parse_futures_symbol(symbol)
         if future is not None:
-            texts.root, texts.contract = future.root, future.contract
-            self.identities[slot]["kind"] = KIND_FUTURE
-            self.identities[slot]["mapped"] = 1
-        self._links.update(slot, self.identities, self._texts)
+            known.root, known.contract = future.root, future.contract
+            known.kind, known.mapped = KIND_FUTURE, True
+        self._write(slot)
         return slot
 
     def add_symbol_mapping(self, mapping: SymbolMapping) -> int:
@@ -260,23 +260,22 @@ class Instruments:
     def identity(self, slot: int) -> Identity:
         """Return what is known now of `slot`."""
         self.note_opened()
-        row, texts = self.identities[slot], self._texts[slot]
-        strike_1e9 = int(row["strike_1e9"])
+        known = self._known[slot]
         return Identity(
-            instrument_id=int(row["instrument_id"]),
-            symbol=texts.symbol,
-            root=texts.root,
-            underlying=texts.underlying,
-            expiration_ns=int(row["expiration_ns"]),
-            strike=None if strike_1e9 == UNDEF_PRICE else strike_1e9 / 1e9,
-            option_type=OPTION_TYPES.get(int(row["kind"])),
-            mapped=bool(row["mapped"]),
-            contract=texts.contract,
+            instrument_id=known.instrument_id,
+            symbol=known.symbol,
+            root=known.root,
+            underlying=known.underlying,
+            expiration_ns=known.expiration_ns,
+            strike=None if known.strike_1e9 == UNDEF_PRICE else known.strike_1e9 / 1e9,
+            option_type=OPTION_TYPES.get(known.kind),
+            mapped=known.mapped,
+            contract=known.contract,
         )
 
     def legs(self, slot: int) -> tuple[Leg, ...]:
         """Return the legs of a spread, in order; empty if no definition has said them."""
-        return self._texts[slot].legs
+        return self._known[slot].legs
 
     def summary(self) -> dict[str, int]:
         """Return exact counts for the session's report."""
@@ -297,51 +296,57 @@ class Instruments:
     def _renames(self, definition: Definition) -> bool:
         self.note_opened()
         slot = self.slot_of(definition.instrument_id)
-        return slot >= 0 and self._texts[slot].symbol not in {None, definition.raw_symbol}
+        return slot >= 0 and self._known[slot].symbol not in {None, definition.raw_symbol}
 
     def _slot_for(self, instrument_id: int, symbol: str, at_ns: int) -> int:
         self.note_opened()
         slot = self.slot_of(instrument_id)
         if slot < 0:
             return self._open(instrument_id)
-        if self._texts[slot].symbol in {None, symbol}:
+        if self._known[slot].symbol in {None, symbol}:
             return slot
-        self.identities[slot]["retired"] = 1
-        self._links.update(slot, self.identities, self._texts)
+        self._known[slot].retired = True
+        self._write(slot)
         successor = self._open(instrument_id)
         self.counters["retired"] += 1
         self.retirements.append(Retirement(at_ns, instrument_id, slot, successor))
         return successor
 
     def _describe(self, slot: int, definition: Definition) -> None:
-        row, texts = self.identities[slot], self._texts[slot]
+        old = self._known[slot]
         is_option = definition.kind in _OPTIONS
-        whole = definition.strike_1e9 != UNDEF_PRICE and definition.expiration_ns != -1
-        future = parse_futures_symbol(definition.raw_symbol)
-        is_future = definition.kind == KIND_FUTURE and future is not None
-        numbers = {
-            "kind": definition.kind,
-            "strike_1e9": definition.strike_1e9 if is_option else UNDEF_PRICE,
-            "expiration_ns": definition.expiration_ns,
-            "mapped": int(whole or not is_option),
-        }
-        names = InstrumentTexts(
+        strike_1e9 = definition.strike_1e9 if is_option else UNDEF_PRICE
+        whole = strike_1e9 != UNDEF_PRICE and definition.expiration_ns != -1
+        is_future = definition.kind == KIND_FUTURE
+        future = parse_futures_symbol(definition.raw_symbol) if is_future else None
+        new = Known(
+            instrument_id=old.instrument_id,
             symbol=definition.raw_symbol,
             root=definition.asset or None,
-            contract=future.contract if is_future and future else None,
+            contract=None if future is None else future.contract,
             underlying=definition.underlying or None,
             underlying_id=definition.underlying_id,
-            legs=_merge(texts.legs, definition.legs),
+            kind=definition.kind,
+            strike_1e9=strike_1e9,
+            expiration_ns=definition.expiration_ns,
+            mapped=whole or not is_option,
+            legs=_merge(old.legs, definition.legs),
         )
-        same = names == texts and all(int(row[name]) == new for name, new in numbers.items())
-        if same:
+        if new == old:
             self.counters["definitions_repeated"] += 1
             return
-        self.counters["definitions_changed"] += bool(texts.symbol)
-        for name, new in numbers.items():
-            row[name] = new
-        self._texts[slot] = names
-        self._links.update(slot, self.identities, self._texts)
+        self.counters["definitions_changed"] += bool(old.symbol)
+        self._known[slot] = new
+        self._write(slot)
+
+    def _write(self, slot: int) -> None:
+        known, identities = self._known[slot], self.identities
+        identities["kind"][slot] = known.kind
+        identities["mapped"][slot] = known.mapped
+        identities["retired"][slot] = known.retired
+        identities["strike_1e9"][slot] = known.strike_1e9
+        identities["expiration_ns"][slot] = known.expiration_ns
+        self._links.update(slot)
 
     def _open(self, instrument_id: int) -> int:
         if self.slots == self.capacity:
@@ -356,6 +361,7 @@ class Instruments:
         id_map = _free_map(2 * capacity_slots)
         rehash(self.id_map, id_map)
         self.id_map = id_map
+        self._links.write_to(self.identities)
 
 
 def _free_map(entries_min: int) -> Records:
@@ -371,5 +377,7 @@ def _longer(array: Records, length: int) -> Records:
 
 
 def _merge(old: tuple[Leg, ...], new: tuple[Leg, ...]) -> tuple[Leg, ...]:
+    if not old or not new:
+        return old or new
     legs = {leg.index: leg for leg in (*old, *new)}
     return tuple(legs[index] for index in sorted(legs))
