@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,6 +22,7 @@ from ifd_fast.world import World
 from ifd_kernels import layout
 from ifd_kernels import market_state as ms
 from ifd_kernels.market_quotes import fair_rung
+from ifd_kernels.market_opening import cross_books, open_market
 from ifd_kernels.market_stream import fill_books, run, snapshot
 
 __all__ = ["Plant", "Simulation", "Written", "parse_plant", "pick_sessions", "write_session"]
@@ -147,7 +148,15 @@ class Simulation:
         if listing.legs:
             row["leg_a"], row["leg_b"] = listing.legs[0][0], listing.legs[1][0]
             row["sign_b"] = 1 if listing.legs[1][1] == "B" else -1
+        row["crossing"] = self._crossing(slot, listing)
         row["lots"] = 3 if slot == 0 else (self.rates[slot] >= 6) + (self.rates[slot] >= 120)
+
+    def _crossing(self, slot: int, listing: Listing) -> int:
+        """Return how many pairs of orders cross in `slot` before the open."""
+        if listing.instrument_class == "F":
+            return max(1, self.world.book.near // 2)
+        worth_it = listing.instrument_class in "CP" and self.rates[slot] >= 20.0
+        return int(worth_it and self._farness(slot) < 0.6)
 
     def _trade_rates(self) -> list[float]:
         """Return the usual trades an hour of each instrument."""
@@ -307,11 +316,19 @@ class Simulation:
             if self.world.book.snapshot:
                 yield from self._snapshot()
             state[ms.S_SEQUENCE] = sequence
+            if self.world.clock.kind == "session":
+                yield from self._drain(cross_books)
+                yield from self._drain(open_market)
             state[ms.S_TS_EVENT] = self.start_ns
-            status = layout.NEED_ROWS
-            while status != layout.DONE:
-                status = run(self.market)
-                yield self._take()
+            yield from self._drain(run)
+
+    def _drain(self, kernel: Callable[[ms.Market], int]) -> Iterator[NDArray[np.int64]]:
+        """Call `kernel` until it is done, giving what it has written each time."""
+        self.market.state[ms.S_CURSOR] = 0
+        status = layout.NEED_ROWS
+        while status != layout.DONE:
+            status = kernel(self.market)
+            yield self._take()
 
     def truth(self, seed: int) -> bytes:
         """Return what was planted, child by child, as JSON; complete once the stream is."""
@@ -338,13 +355,9 @@ class Simulation:
 
     def _snapshot(self) -> Iterator[NDArray[np.int64]]:
         state = self.market.state
-        state[ms.S_TS_EVENT] = self.start_ns - 3_600 * layout.SECOND_NS
-        state[ms.S_TS_RECV] = self.start_ns - layout.SECOND_NS
-        state[ms.S_CURSOR] = 0
-        status = layout.NEED_ROWS
-        while status != layout.DONE:
-            status = snapshot(self.market)
-            yield self._take()
+        state[ms.S_TS_EVENT] = self.start_ns - 7_200 * layout.SECOND_NS
+        state[ms.S_TS_RECV] = self.start_ns - PREOPEN_NS
+        yield from self._drain(snapshot)
 
 
 class Written(NamedTuple):

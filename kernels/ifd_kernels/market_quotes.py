@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ifd_kernels._jit import kernel
+from ifd_kernels._jit import leaf
 from ifd_kernels.layout import (
     ACTION_ADD,
     ACTION_CANCEL,
@@ -70,7 +70,7 @@ HEADER: Final = MBO_BYTES // 4 | RTYPE_MBO << 8 | 1 << 16  # publisher 1: GLBX.M
 LAST: Final = F_LAST | 2  # the venue's usual end of an event
 
 
-@kernel
+@leaf
 def emit(
     market: Market, slot: int, action: int, side: int, order_id: int, price: int, size: int,
     flags: int,
@@ -90,7 +90,7 @@ def emit(
     state[S_RECORDS] += 1
 
 
-@kernel
+@leaf
 def price_of(kind: int, rung: int) -> int:
     """Return the price of `rung` at 1e-9."""
     if kind == KIND_FUTURE:
@@ -100,7 +100,7 @@ def price_of(kind: int, rung: int) -> int:
     return (FINE_RUNGS + (rung - FINE_RUNGS) * 5) * NICKEL_1E9
 
 
-@kernel
+@leaf
 def value_nickels(market: Market, slot: int, future_rung: int) -> int:
     """Return what an outright option is worth: intrinsic and time value, from one table.
 
@@ -124,7 +124,7 @@ def value_nickels(market: Market, slot: int, future_rung: int) -> int:
     return call
 
 
-@kernel
+@leaf
 def fair_rung(market: Market, slot: int, future_rung: int) -> int:
     """Return the rung of the fair price of any instrument."""
     kind = market.instrument[slot]["kind"]
@@ -140,7 +140,7 @@ def fair_rung(market: Market, slot: int, future_rung: int) -> int:
     return FINE_RUNGS + (value - FINE_RUNGS) // 5
 
 
-@kernel
+@leaf
 def best_bid(market: Market, base: int) -> int:
     """Return the highest rung of the `near` bids from `base`, NO_BID if there is none."""
     best = np.int32(NO_BID)
@@ -149,7 +149,7 @@ def best_bid(market: Market, base: int) -> int:
     return np.int64(best)
 
 
-@kernel
+@leaf
 def best_ask(market: Market, base: int) -> int:
     """Return the lowest rung of the `near` asks from `base`, NO_ASK if there is none."""
     best = np.int32(NO_ASK)
@@ -158,7 +158,7 @@ def best_ask(market: Market, base: int) -> int:
     return np.int64(best)
 
 
-@kernel
+@leaf
 def find_rung(market: Market, base: int, rung: int) -> int:
     """Return the index of the first of the `near` orders from `base` that lies at `rung`."""
     index = np.int64(base)
@@ -167,7 +167,7 @@ def find_rung(market: Market, base: int, rung: int) -> int:
     return index
 
 
-@kernel
+@leaf
 def quote(market: Market, slot: int, bits: int) -> None:
     """Let one maker of `slot` add, move or cancel one order near the fair price.
 
@@ -203,7 +203,7 @@ def quote(market: Market, slot: int, bits: int) -> None:
     change(market, slot, index, rung, is_ask, bits >> 10)
 
 
-@kernel
+@leaf
 def change(market: Market, slot: int, index: int, rung: int, is_ask: bool, bits: int) -> None:
     """Bring the order at `index` to `rung`: add it, move it, shrink it, or cancel it."""
     kind = np.int64(market.instrument[slot]["kind"])
@@ -213,7 +213,7 @@ def change(market: Market, slot: int, index: int, rung: int, is_ask: bool, bits:
     held = np.int64(market.near_rung[index])
     if size == 0:
         if rung >= market.instrument[slot]["rung_min"]:
-            add(market, slot, index, rung, side, bits)
+            add(market, slot, index, rung, side)
         return
     if rung < market.instrument[slot]["rung_min"] or (bits & 0xFFFF) < market.rule[R_CANCEL]:
         market.near[index]["size"] = 0
@@ -236,20 +236,21 @@ def change(market: Market, slot: int, index: int, rung: int, is_ask: bool, bits:
     emit(market, slot, ACTION_MODIFY, side, order_id, price_of(kind, rung), size, LAST)
 
 
-@kernel
-def add(market: Market, slot: int, index: int, rung: int, side: int, bits: int) -> None:
+@leaf
+def add(market: Market, slot: int, index: int, rung: int, side: int) -> None:
     """Put a new order at `index` of `near`."""
     state = market.state
+    bits = next_bits(market.seed)
     row = TABLE_QUOTE_SIZE
     if market.instrument[slot]["kind"] == KIND_FUTURE:
         row = TABLE_FUTURE_SIZE
-    size = market.tables[row, (bits >> 18) & (TABLE_LENGTH - 1)]
+    size = market.tables[row, bits & (TABLE_LENGTH - 1)]
     market.near[index]["order_id"] = state[S_ORDER]
     market.near[index]["priority"] = state[S_PRIORITY]
     market.near_rung[index] = rung
     market.near[index]["size"] = size
     market.near[index]["taken"] = 0
-    iceberg = (bits >> 30) & 0xFFFF < market.rule[R_ICEBERG]
+    iceberg = (bits >> 12) & 0xFFFF < market.rule[R_ICEBERG]
     market.near[index]["hidden"] = size * 4 if iceberg else 0
     price = price_of(np.int64(market.instrument[slot]["kind"]), rung)
     emit(market, slot, ACTION_ADD, side, state[S_ORDER], price, size, LAST)
@@ -257,7 +258,7 @@ def add(market: Market, slot: int, index: int, rung: int, side: int, bits: int) 
     state[S_PRIORITY] += 1
 
 
-@kernel
+@leaf
 def deep_rung(market: Market, slot: int, is_ask: bool, bits: int) -> int:
     """Return a rung far from the market, more often one of the nearer ones."""
     skew = bits & 0xFFFF
@@ -267,7 +268,7 @@ def deep_rung(market: Market, slot: int, is_ask: bool, bits: int) -> int:
     return market.instrument[slot]["deep_top"] - steps
 
 
-@kernel
+@leaf
 def quote_deep(market: Market, slot: int) -> None:
     """Cancel, replace or move one order far from the market, mostly a recent one."""
     bits = next_bits(market.seed)
@@ -305,7 +306,7 @@ def quote_deep(market: Market, slot: int) -> None:
     emit(market, slot, ACTION_CANCEL, side, order_id, price_of(kind, held), size, LAST)
 
 
-@kernel
+@leaf
 def place_deep(market: Market, slot: int, place: int, is_ask: bool, bits: int) -> None:
     """Fill the `place`-th deep order of `slot` without telling anybody."""
     index = market.instrument[slot]["deep_start"] + place
@@ -318,7 +319,7 @@ def place_deep(market: Market, slot: int, place: int, is_ask: bool, bits: int) -
     market.state[S_PRIORITY] += 1
 
 
-@kernel
+@leaf
 def quote_any(market: Market, slot: int) -> None:
     """Change one order of `slot`, near the market or far from it."""
     bits = next_bits(market.seed)

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ifd_kernels._jit import kernel
+from ifd_kernels._jit import kernel, leaf
 from ifd_kernels.layout import (
     ACTION_ADD,
     ACTION_CLEAR,
@@ -68,7 +68,7 @@ FIVE_MINUTES_NS: Final = 300 * SECOND_NS
 TRIES_MAX: Final = 200  # a child that finds nobody so often is left out
 
 
-@kernel
+@leaf
 def start_packet(market: Market, ts_event_ns: int, bits: int) -> None:
     """Set the clock for the records of one packet sent at `ts_event_ns`.
 
@@ -82,7 +82,7 @@ def start_packet(market: Market, ts_event_ns: int, bits: int) -> None:
     state[S_SEQUENCE] += 1 + ((bits >> 24) & (bits >> 26) & 3)
 
 
-@kernel
+@leaf
 def next_time(market: Market, bits: int) -> int:
     """Return the time of the next packet: heavy-tailed gaps at the pace of the time of day."""
     ts_event_ns = market.state[S_TS_EVENT]
@@ -92,7 +92,7 @@ def next_time(market: Market, bits: int) -> int:
     return ts_event_ns + gap
 
 
-@kernel
+@leaf
 def move_future(market: Market, bits: int) -> None:
     """Take one step of the future's walk, between the walls that keep far orders far."""
     if bits & 0xFFFF >= market.rule[R_MOVE]:
@@ -103,21 +103,20 @@ def move_future(market: Market, bits: int) -> None:
         market.state[S_FUTURE] = rung
 
 
-@kernel
+@leaf
 def send_quotes(market: Market, bits: int) -> None:
     """Publish one packet of quotes: the future's, one instrument's, or several instruments'."""
     count = market.tables[TABLE_PACKET, bits & (TABLE_LENGTH - 1)]
     bits >>= 12
-    if (bits & 0xFFFF) < market.rule[R_FUTURE_SHARE]:
-        quote_any(market, np.int64(0))
-        return
-    same = (bits >> 16) & 0xFFFF < market.rule[R_SAME]
-    slot = draw_alias(next_bits(market.seed), market.quote_threshold, market.quote_other)
-    quote_any(market, slot)
-    for _ in range(count - 1):
-        if not same:
-            bits = next_bits(market.seed)
-            slot = draw_alias(bits, market.quote_threshold, market.quote_other)
+    slot = np.int64(0)
+    future = (bits & 0xFFFF) < market.rule[R_FUTURE_SHARE]
+    same = future or (bits >> 16) & 0xFFFF < market.rule[R_SAME]
+    if future:
+        count = np.int64(1)
+    for number in range(count):
+        if not future and (number == 0 or not same):
+            picked = next_bits(market.seed)
+            slot = draw_alias(picked, market.quote_threshold, market.quote_other)
         quote_any(market, slot)
 
 

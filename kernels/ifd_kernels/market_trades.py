@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ifd_kernels._jit import kernel
+from ifd_kernels._jit import kernel, leaf
 from ifd_kernels.layout import (
     ACTION_CANCEL,
     ACTION_FILL,
@@ -49,7 +49,7 @@ PLAN_LOTS: Final = 1  # contracts filled; 0: cancelled so as not to trade with i
 PLAN_RUNG: Final = 2
 
 
-@kernel
+@leaf
 def best_order(market: Market, base: int, sign: int) -> int:
     """Return the index of the first in queue among the `near` orders from `base`, -1: none.
 
@@ -103,7 +103,7 @@ def plan_fills(market: Market, slot: int, is_buy: bool, asked: int, bits: int, f
 
 
 @kernel
-def tell(market: Market, slot: int, is_buy: bool, count: int, bits: int, implied: bool) -> int:
+def tell(market: Market, slot: int, is_buy: bool, count: int, implied: bool) -> int:
     """Publish one T for each price and an F for each order of the plan; return the contracts."""
     kind = np.int64(market.instrument[slot]["kind"])
     aggressor = SIDE_BID if is_buy else SIDE_ASK
@@ -126,19 +126,19 @@ def tell(market: Market, slot: int, is_buy: bool, count: int, bits: int, implied
             emit(market, slot, ACTION_TRADE, aggressor, order_id, price, lots, 0)
         for item in range(first, end):
             if market.fills[item, PLAN_LOTS] > 0:
-                fill(market, slot, passive, item, price, bits >> (8 + 2 * item))
+                fill(market, slot, passive, item, price)
         total += lots
         first = end
     return total
 
 
 @kernel
-def fill(market: Market, slot: int, side: int, item: int, price: int, bits: int) -> None:
+def fill(market: Market, slot: int, side: int, item: int, price: int) -> None:
     """Publish the F of one order of the plan, now and then wrong as on a real tape."""
     order = market.fills[item, PLAN_ORDER]
     lots = market.fills[item, PLAN_LOTS]
     order_id = market.near[order]["order_id"]
-    chance = bits & 0xFFFF
+    chance = next_bits(market.seed) & 0xFFFF
     if chance < market.rule[R_LOST_FILL]:
         return
     chance -= market.rule[R_LOST_FILL]
@@ -200,19 +200,20 @@ def trade(market: Market, slot: int, is_buy: bool, asked: int, bits: int, forced
     if count == 0:
         return 0
     implied = not forced and (bits & 0xFFFF) < market.rule[R_IMPLIED]
-    total = tell(market, slot, is_buy, count, rare >> 16, implied)
+    total = tell(market, slot, is_buy, count, implied)
     if total > 0 and market.instrument[slot]["kind"] == KIND_SPREAD:
-        print_legs(market, slot, is_buy, total, bits >> 16)
+        print_legs(market, slot, is_buy, total)
     market.state[S_SEQUENCE] += 1
-    market.state[S_TS_RECV] += 7_500 + (bits >> 20 & 4095)
-    market.state[S_SENDING] = 12_900 + (bits >> 32 & 1023)
+    market.state[S_TS_RECV] += 7_500 + (rare >> 16 & 4095)
+    market.state[S_SENDING] = 12_900 + (rare >> 28 & 1023)
     settle(market, slot, is_buy, count, True)
     return total
 
 
 @kernel
-def print_legs(market: Market, slot: int, is_buy: bool, lots: int, bits: int) -> None:
+def print_legs(market: Market, slot: int, is_buy: bool, lots: int) -> None:
     """Publish the trades of a spread's legs: prints without fills, often without aggressor."""
+    bits = next_bits(market.seed)
     for leg in range(2):
         if leg == 0:
             target = np.int64(market.instrument[slot]["leg_a"])

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel
+from ifd_kernels._jit import leaf
 
 __all__ = ["draw_alias", "next_bits"]
 
@@ -20,7 +20,7 @@ U31: Final = np.uint64(31)
 U1: Final = np.uint64(1)
 
 
-@kernel
+@leaf
 def next_bits(seed: NDArray[np.uint64]) -> np.int64:
     """Return the next 63 random bits of SplitMix64; `seed` (1,) is its counter, changed in place.
 
@@ -34,7 +34,7 @@ def next_bits(seed: NDArray[np.uint64]) -> np.int64:
     return np.int64(word >> U1)
 
 
-@kernel
+@leaf
 def draw_alias(bits: np.int64, threshold: NDArray[np.int64], other: NDArray[np.int64]) -> np.int64:
     """Return an index of `threshold` (n,), drawn by Walker's alias method from 48 low `bits`.
 
