@@ -142,8 +142,11 @@ def skip_silence(flow: Flow, target_ns: int) -> None:
     span = max(clock["window_panes"], clock["facts_panes"])
     if clock["quiet_panes"] <= span + clock["open_mask"] or clock["pane_trades"] > 0:
         return
-    if clock["fresh_count"] > 0 or flow.busy_count.max() > 0:
+    if clock["fresh_count"] > 0:
         return
+    for count in flow.busy_count:
+        if count > 0:
+            return
     if clock["pane_start_ns"] <= clock["watermark_ns"]:
         return
     pane = (target_ns - clock["lateness_ns"]) // clock["pane_ns"]
