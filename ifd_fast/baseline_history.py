@@ -8,6 +8,7 @@ was observed, and their grade is not F; an F row takes its own exposure away.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,7 +29,7 @@ from ifd_fast.baseline_ratios import COUNT, NO_RATIO, RATIO_UNIT, fill_ratios
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["GROUP", "History", "read_history"]
+__all__ = ["DTE_CASE", "GROUP", "History", "read_history"]
 
 GROUP: Final = np.dtype([("underlying", "<i8"), ("option_type", "<i8"), ("dte_class", "<i8")])
 
@@ -52,7 +53,7 @@ class History:
     types: NDArray[Any]
 
 
-_DTE_CASE: Final = (
+DTE_CASE: Final = (
     "CASE "
     + " ".join(f"WHEN days <= {last} THEN {number}" for number, last in enumerate(DTE_LAST))
     + f" ELSE {len(DTE_LAST)} END"
@@ -140,13 +141,13 @@ def _stage_listed(connection: DuckDBPyConnection) -> None:
                 AS strike_cell
         FROM (
             SELECT trade_date, instrument_id, underlying, strike, weight,
-                (option_type = 'P')::INTEGER AS option_type, {_DTE_CASE} AS dte_class
+                (option_type = 'P')::INTEGER AS option_type, {DTE_CASE} AS dte_class
             FROM (
                 SELECT trade_date, instrument_id, coalesce(underlying, '') AS underlying,
                     strike, weight, option_type,
                     epoch_ns(expiration) // {DAY_NS}
                         - date_diff('day', DATE '1970-01-01', trade_date) AS days
-                FROM listings JOIN history USING (trade_date)
+                FROM listings JOIN history USING (trade_date) SEMI JOIN seen USING (trade_date)
                 WHERE mapped AND option_type IN ('C', 'P')
                     AND strike IS NOT NULL AND expiration IS NOT NULL))
         """  # noqa: S608  # our own constants
@@ -257,7 +258,7 @@ def _moneyness_exposure(connection: DuckDBPyConnection, groups: int) -> NDArray[
     starts = np.flatnonzero(np.diff(key, prepend=-1))
     window_key = mids["day"].astype(np.int64) * groups + mids["underlying_id"]
     factors = np.array(MONEYNESS_FACTORS)
-    for start, stop in zip(starts, np.append(starts[1:], len(key)), strict=True):
+    for start, stop in itertools.pairwise([*starts.tolist(), len(key)]):
         wanted = int(listed["day"][start]) * groups + int(listed["underlying_id"][start])
         first, last = np.searchsorted(window_key, [wanted, wanted + 1])
         edges = np.asarray(mids["mid"][first:last], np.float64)[:, None] * factors

@@ -149,9 +149,11 @@ def write_folder(folder: Path, sessions: list[dict[str, Any]]) -> Path:
 
 
 @st.composite
-def histories(draw: st.DrawFn, max_sessions: int = 4) -> list[dict[str, Any]]:
+def histories(
+    draw: st.DrawFn, max_sessions: int = 4, min_sessions: int = 1
+) -> list[dict[str, Any]]:
     """Draw sessions of a small chain: partly observed, short, with F rows and unknown mids."""
-    count = draw(st.integers(1, max_sessions))
+    count = draw(st.integers(min_sessions, max_sessions))
     return [draw(_sessions(FIRST_DAY + dt.timedelta(days=number))) for number in range(count)]
 
 
@@ -164,14 +166,16 @@ def _sessions(draw: st.DrawFn, day: dt.date) -> dict[str, Any]:
     options = draw(st.lists(_options(day), min_size=1, max_size=6))
     trades = draw(
         st.lists(
-            st.fixed_dictionaries({
-                "option": st.integers(0, len(options) - 1),
-                "bin": st.integers(0, min(bins, 8) - 1) | st.integers(0, bins - 1),
-                "bid": st.sampled_from([0, 0, 1, 3, 25]),
-                "ask": st.sampled_from([0, 0, 1, 4, 30]),
-                "mid": st.sampled_from([None, 19_900.0, 20_000.125, 20_700.0]),
-                "quality": st.sampled_from("AABDF"),
-            }),  # fmt: skip
+            st.fixed_dictionaries(
+                {
+                    "option": st.integers(0, len(options) - 1),
+                    "bin": st.integers(0, min(bins, 8) - 1) | st.integers(0, bins - 1),
+                    "bid": st.sampled_from([0, 0, 1, 3, 25]),
+                    "ask": st.sampled_from([0, 0, 1, 4, 30]),
+                    "mid": st.sampled_from([None, 19_900.0, 20_000.125, 20_700.0]),
+                    "quality": st.sampled_from("AABDF"),
+                }
+            ),
             max_size=12,
             unique_by=lambda trade: (trade["option"], trade["bin"]),
         )
