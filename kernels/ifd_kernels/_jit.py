@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["cache_folder", "kernel", "kernels", "leaf", "load_i64", "load_u32", "load_u64", "prefetch", "stay_apart"]
+__all__ = ["cache_folder", "kernel", "kernels", "leaf", "load_i64", "load_u32", "load_u64", "natural", "prefetch", "stay_apart"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -169,6 +169,10 @@ if _CONFIG.DISABLE_JIT:
     def prefetch(array: Any, index: int) -> None:
         """Do nothing: there is no cache to warm without the compiler."""
 
+    def natural(number: int) -> int:
+        """Return `number`, an index that is not negative."""
+        return number
+
     def stay_apart() -> None:
         """Do nothing: nothing is put into its callers without the compiler."""
 
@@ -212,3 +216,20 @@ else:
             return context.get_dummy_value()
 
         return types.void(), codegen
+
+    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    def natural(_typingctx: Any, number: Any) -> Any:
+        """Return `number` as an index that is promised not to be negative.
+
+        Without the promise each use of an int64 index costs three instructions to let a negative
+        one count from the end.
+        """
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            index = context.cast(builder, args[0], signature.args[0], types.int64)
+            function_type = ir.FunctionType(ir.VoidType(), [ir.IntType(1)])
+            assume = cgutils.get_or_insert_function(builder.module, function_type, "llvm.assume")
+            builder.call(assume, [builder.icmp_signed(">=", index, index.type(0))])
+            return index
+
+        return types.int64(number), codegen

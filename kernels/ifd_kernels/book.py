@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, leaf, prefetch, stay_apart
+from ifd_kernels._jit import kernel, leaf, natural, prefetch, stay_apart
 from ifd_kernels.layout import (
     ACTION_ADD,
     ACTION_CANCEL,
@@ -123,7 +123,8 @@ def check_room(book: Book) -> int:
 @leaf
 def prefetch_event(book: Book, ring: Ring, i: int) -> None:
     """Ask for the cache lines that the event at `i` of the ring will need first."""
-    slot = np.int64(ring.slot[i])
+    i = natural(i)
+    slot = natural(np.int64(ring.slot[i]))
     mask = book.orders.shape[0] - 1
     owner = (slot + 1) << 2
     prefetch(book.orders, home_of(mask, owner, ring.order_id[i]))
@@ -137,7 +138,8 @@ def prefetch_event(book: Book, ring: Ring, i: int) -> None:
 @leaf
 def prefetch_levels(book: Book, ring: Ring, i: int) -> None:
     """Ask for the best levels of the side that the event at `i` of the ring names."""
-    row = (np.int64(ring.slot[i]) << 1) + np.int64(ring.side[i] == SIDE_ASK)
+    i = natural(i)
+    row = natural((np.int64(ring.slot[i]) << 1) + np.int64(ring.side[i] == SIDE_ASK))
     sides = book.levels.sides
     last = np.int64(sides[row]["base"]) + np.int64(sides[row]["length"]) - 1
     prefetch(book.levels.key, last)
@@ -203,6 +205,7 @@ def find_live(book: Book, slot: int, order_id: np.uint64) -> int:
             place = fetch_old_order(book, owner, order_id)
         if place == NO_ORDER:
             return NO_ORDER
+    place = natural(place)
     if book.orders[place]["stamp"] < book.levels.sides[slot << 1]["cleared"]:
         remove_order(book.orders, place)
         book.counters[USED] -= 1
@@ -214,7 +217,7 @@ def find_live(book: Book, slot: int, order_id: np.uint64) -> int:
 def count_order(book: Book, slot: int, side: int, change: int) -> None:
     """Count an order that comes (1) or goes (-1)."""
     book.counters[LIVE] += change
-    book.levels.sides[(slot << 1) + (side & 1)]["orders"] += change
+    book.levels.sides[natural((slot << 1) + (side & 1))]["orders"] += change
 
 
 @kernel
@@ -268,6 +271,7 @@ def apply_order(
         counters[USED] += 1
         count_order(book, slot, side, np.int64(1))
     else:
+        place = natural(place)
         old_side = np.int64(orders[place]["owner"]) & 3
         old_price = np.int64(orders[place]["price_1e9"])
         old_size = np.int64(orders[place]["size"])
@@ -294,7 +298,7 @@ def apply_order(
         else:
             gone = replace_order(book, slot, old_side, side, price, size)
         if old_side != SIDELESS and old_price != UNDEF_PRICE:
-            row = (slot << 1) + old_side
+            row = natural((slot << 1) + old_side)
             if drop_level(book.levels, row, old_price ^ -old_side, taken, orders_taken) == 0:
                 book.touch[slot]["unread"] |= np.uint32(old_side + 1)
         if gone:
@@ -304,13 +308,14 @@ def apply_order(
             return
     if not lifted:
         return
+    place = natural(place)
     counters[STAMP] += 1
     orders[place]["price_1e9"] = price
     orders[place]["stamp"] = counters[STAMP]
     orders[place]["size"] = size
     orders[place]["owner"] = (slot + 1) << 2 | side
     if side != SIDELESS and price != UNDEF_PRICE:
-        if lift_level(book.levels, (slot << 1) + side, price ^ -side, size) == 0:
+        if lift_level(book.levels, natural((slot << 1) + side), price ^ -side, size) == 0:
             book.touch[slot]["unread"] |= np.uint32(side + 1)
 
 
@@ -387,11 +392,11 @@ def read_touch(book: Book, slot: int) -> int:
 @leaf
 def best_level(levels: Levels, slot: int, side: int) -> tuple[int, int, int]:
     """Return the best (price, contracts, orders) of a side, (UNDEF_PRICE, 0, 0) if it is empty."""
-    row = (slot << 1) + side
+    row = natural((slot << 1) + side)
     length = np.int64(levels.sides[row]["length"])
     if length == 0:
         return np.int64(UNDEF_PRICE), np.int64(0), np.int64(0)
-    at = np.int64(levels.sides[row]["base"]) + length - 1
+    at = natural(np.int64(levels.sides[row]["base"]) + length - 1)
     quantity = levels.quantity[at]
     return levels.key[at] ^ -side, quantity["contracts"], quantity["orders"]
 
@@ -399,7 +404,8 @@ def best_level(levels: Levels, slot: int, side: int) -> tuple[int, int, int]:
 @leaf
 def apply_event(book: Book, ring: Ring, i: int) -> int:
     """Apply the event at index `i` of the ring; return its bits. Room has been checked."""
-    slot = np.int64(ring.slot[i])
+    i = natural(i)
+    slot = natural(np.int64(ring.slot[i]))
     action = np.int64(ring.action[i])
     flags = np.int64(ring.flags[i])
     if book.counters[MOVED] >= 0:
@@ -431,13 +437,13 @@ def apply_batch(ring: Ring, start: int, stop: int, book: Book) -> tuple[int, int
         status = check_room(book)
         if status != DONE:
             return status, sequence
-        ahead = (sequence + LOOK_AHEAD) & mask
+        ahead = natural((sequence + LOOK_AHEAD) & mask)
         if sequence + LOOK_AHEAD < stop and ring.slot[ahead] >= 0:
             prefetch_event(book, ring, ahead)
-        near = (sequence + LOOK_NEAR) & mask
+        near = natural((sequence + LOOK_NEAR) & mask)
         if sequence + LOOK_NEAR < stop and ring.slot[near] >= 0:
             prefetch_levels(book, ring, near)
-        i = sequence & mask
+        i = natural(sequence & mask)
         if ring.slot[i] >= 0:
             apply_event(book, ring, i)
     return DONE, stop

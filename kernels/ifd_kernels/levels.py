@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, leaf, stay_apart
+from ifd_kernels._jit import kernel, leaf, natural, stay_apart
 from ifd_kernels.layout import Records
 
 __all__ = ["QUANTITY", "SIDE", "Levels", "clear_side", "drop_level", "lift_level", "rank_level"]
@@ -158,32 +158,35 @@ def lift_level(levels: Levels, row: int, key: int, contracts: int) -> int:
     Rank 0 means that the best level has changed. O(levels better than it), O(log) if deep.
     """
     side = levels.sides
-    base = np.int64(side[row]["base"])
+    base = natural(np.int64(side[row]["base"]))
     length = np.int64(side[row]["length"])
     rank = rank_level(levels.key, base, length, key)
-    if rank > 0 and levels.key[base + rank - 1] == key:
-        levels.quantity[base + rank - 1]["contracts"] += contracts
-        levels.quantity[base + rank - 1]["orders"] += 1
+    at = natural(base + rank - 1)
+    if rank > 0 and levels.key[at] == key:
+        levels.quantity[at]["contracts"] += contracts
+        levels.quantity[at]["orders"] += 1
         return length - rank
     if rank == 0 and side[row]["deep_length"] > 0:
         lift_deep(levels, row, key, contracts)
         return length
     if side[row]["room"] == 0 or length >> np.int64(side[row]["room"]) != 0:
         make_room(levels, row)
-        base = np.int64(side[row]["base"])
+        base = natural(np.int64(side[row]["base"]))
         shed = length - np.int64(side[row]["length"])
         length -= shed
         rank -= shed
         if rank <= 0 and shed > 0:
             lift_deep(levels, row, key, contracts)
             return length
-    k = base + length
-    while k > base + rank:
-        levels.key[k] = levels.key[k - 1]
-        levels.quantity[k]["contracts"] = levels.quantity[k - 1]["contracts"]
-        levels.quantity[k]["orders"] = levels.quantity[k - 1]["orders"]
-        k -= 1
-    set_level(levels, base + rank, key, contracts, np.int64(1))
+    end = natural(base + rank)
+    k = natural(base + length)
+    while k > end:
+        before = natural(k - 1)
+        levels.key[k] = levels.key[before]
+        levels.quantity[k]["contracts"] = levels.quantity[before]["contracts"]
+        levels.quantity[k]["orders"] = levels.quantity[before]["orders"]
+        k = before
+    set_level(levels, end, key, contracts, np.int64(1))
     side[row]["length"] = length + 1
     return length - rank
 
@@ -283,13 +286,13 @@ def drop_level(levels: Levels, row: int, key: int, contracts: int, orders: int) 
     The level exists: an order stands on it. Negative `contracts` add to it.
     """
     side = levels.sides
-    base = np.int64(side[row]["base"])
+    base = natural(np.int64(side[row]["base"]))
     length = np.int64(side[row]["length"])
     rank = rank_level(levels.key, base, length, key)
     if rank == 0:
         drop_deep(levels, row, key, contracts, orders)
         return length
-    at = base + rank - 1
+    at = natural(base + rank - 1)
     levels.quantity[at]["contracts"] -= contracts
     left = levels.quantity[at]["orders"] - orders
     levels.quantity[at]["orders"] = left
@@ -297,10 +300,11 @@ def drop_level(levels: Levels, row: int, key: int, contracts: int, orders: int) 
         k = at
         end = base + length - 1
         while k < end:
-            levels.key[k] = levels.key[k + 1]
-            levels.quantity[k]["contracts"] = levels.quantity[k + 1]["contracts"]
-            levels.quantity[k]["orders"] = levels.quantity[k + 1]["orders"]
-            k += 1
+            after = natural(k + 1)
+            levels.key[k] = levels.key[after]
+            levels.quantity[k]["contracts"] = levels.quantity[after]["contracts"]
+            levels.quantity[k]["orders"] = levels.quantity[after]["orders"]
+            k = after
         side[row]["length"] = length - 1
         short = (length - 1) << 2 <= np.int64(1) << np.int64(side[row]["room"])
         if short or side[row]["deep_length"] > 0:

@@ -15,9 +15,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ifd_kernels._jit import leaf
+from ifd_kernels._jit import leaf, natural
 from ifd_kernels.layout import Records
 
 __all__ = ["NO_ORDER", "ORDER", "find_order", "free_place", "home_of", "remove_order"]
@@ -49,7 +48,7 @@ def home_of(mask: int, owner: int, order_id: np.uint64) -> int:
     low = (order_id & _LOW) * _MIX_LOW
     high = (order_id >> _HALF) * _MIX_HIGH
     mixed = low ^ high ^ (np.uint64(owner >> 2) * _MIX_OWNER)
-    return np.int64(mixed ^ (mixed >> _HALF)) & mask
+    return natural(np.int64(mixed ^ (mixed >> _HALF)) & mask)
 
 
 @leaf
@@ -63,7 +62,7 @@ def find_order(orders: Records, owner: int, order_id: np.uint64) -> int:
             return NO_ORDER
         if orders[place]["order_id"] == order_id and found >> 2 == owner >> 2:
             return place
-        place = (place + 1) & mask
+        place = natural((place + 1) & mask)
 
 
 @leaf
@@ -72,7 +71,7 @@ def free_place(orders: Records, owner: int, order_id: np.uint64) -> int:
     mask = orders.shape[0] - 1
     place = home_of(mask, owner, order_id)
     while orders[place]["owner"] != 0:
-        place = (place + 1) & mask
+        place = natural((place + 1) & mask)
     return place
 
 
@@ -91,7 +90,7 @@ def remove_order(orders: Records, place: int) -> None:
     """Free `place` and shift back what follows it in its cluster, as if it had never been there."""
     mask = orders.shape[0] - 1
     hole = place
-    ahead = (place + 1) & mask
+    ahead = natural((place + 1) & mask)
     while True:
         owner = np.int64(orders[ahead]["owner"])
         if owner == 0:
@@ -100,5 +99,5 @@ def remove_order(orders: Records, place: int) -> None:
         if (ahead - home) & mask >= (ahead - hole) & mask:
             copy_order(orders, ahead, orders, hole)
             hole = ahead
-        ahead = (ahead + 1) & mask
+        ahead = natural((ahead + 1) & mask)
     orders[hole]["owner"] = 0
