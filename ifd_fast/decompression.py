@@ -189,9 +189,8 @@ class ZstdChunks:
 
     def _decompress(self) -> None:
         decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES_MAX)
-        # The reader asks for nothing but read(size) of its source.
         reader = decompressor.stream_reader(
-            self._watch,  # type: ignore[arg-type]
+            self._watch,  # type: ignore[arg-type]  # it needs read(size) and no more
             read_size=_READ_BYTES,
             read_across_frames=True,
             closefd=False,

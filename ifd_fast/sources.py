@@ -23,7 +23,14 @@ from ifd_fast.decompression import SKIPPABLE_MAGIC, ZSTD_MAGIC, ZstdChunks
 from ifd_fast.errors import DataError, FormatError, SchemaError, UsageError
 from ifd_fast.header import DBZ_REFUSAL, Header, HeaderReader
 
-__all__ = ["Mapping", "Metadata", "Source", "open_source", "require_schema"]
+__all__ = [
+    "Mapping",
+    "Metadata",
+    "Source",
+    "decode_metadata",
+    "open_source",
+    "require_schema",
+]
 
 Bytes: TypeAlias = NDArray[np.uint8]
 

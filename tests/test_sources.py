@@ -260,7 +260,7 @@ def test_closing_early_stops_the_thread(tmp_path: Path) -> None:
     assert threads() == []
     dropped = open_source(path, chunk_bytes=1_000).chunks()
     next(dropped)
-    dropped.close()  # type: ignore[attr-defined]
+    dropped.close()  # type: ignore[attr-defined]  # a generator
     assert threads() == []
     open_source(io.BytesIO(path.read_bytes()), chunk_bytes=1_000)
     gc.collect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ifd_kernels._jit import kernel
 from ifd_kernels.layout import CONSUMED, DONE, PUBLISHED, REFUSED, RING_FULL, Ring
 
-__all__ = ["copy_event", "push_batch", "read_batch"]
+__all__ = ["push_batch", "read_batch"]
 
 
 @kernel

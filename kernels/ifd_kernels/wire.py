@@ -28,14 +28,7 @@ from ifd_kernels.layout import (
     Ring,
 )
 
-__all__ = [
-    "frame_batch",
-    "has_known_action",
-    "has_known_side",
-    "judge_record",
-    "note_refusal",
-    "write_event",
-]
+__all__ = ["frame_batch"]
 
 # Indexes of `counters`; from COUNT_UNKNOWN_RTYPE on they are the reasons in the log of refusals.
 COUNT_BYTES: Final = 0
@@ -116,7 +109,7 @@ def judge_record(
 
 @kernel
 def note_refusal(
-    refused: NDArray[np.int64], counters: NDArray[np.int64], reason: int, offset: int
+    refused: NDArray[np.int64], counters: NDArray[np.int64], reason: int | np.int64, offset: int
 ) -> None:
     """Count `reason`, and log it with its stream `offset` while `refused` (n, 2) has room."""
     counters[reason] += 1
@@ -169,7 +162,7 @@ def frame_batch(
             length = np.int64(buffer[offset]) * 4
             if length < RECORD_HEADER_BYTES:
                 status = REFUSED
-                note_refusal(refused, counters, COUNT_UNWALKABLE, base + offset)
+                note_refusal(refused, counters, np.int64(COUNT_UNWALKABLE), base + offset)
                 break
             if offset + length > stop:
                 break

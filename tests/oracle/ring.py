@@ -8,6 +8,8 @@ from __future__ import annotations
 
 __all__ = ["Ring"]
 
+COVERS = ("copy_event", "push_batch", "read_batch")  # methods of `Ring`, and what they copy
+
 
 class Ring:
     """A list of all events ever pushed, and two numbers."""

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 __all__ = ["Event", "Outcome", "frame_batch", "frame_stream", "judge_record"]
 
+# Leaves of the kernel: `read_event` and `judge_record` say what they find, `frame_batch` keeps it.
+COVERS = ("has_known_action", "has_known_side", "note_refusal", "write_event")
+
 UNDEF_TIME = -1
 KNOWN_RTYPES = {0x00, 0x01, 0x0A, 0x11, *range(0x12, 0x19), *range(0x20, 0x25)} | {
     0xA0,
