@@ -92,8 +92,8 @@ def chain_records(count: int) -> list[bytes]:
         "security_update_action": ("S1", 493),
     }
     forms, offsets = zip(*fields.values(), strict=True)
-    layout = {"names": list(fields), "formats": forms, "offsets": offsets, "itemsize": 520}
-    rows: Any = np.zeros(count, np.dtype(layout))  # type: ignore[call-overload]
+    layout: Any = {"names": list(fields), "formats": forms, "offsets": offsets, "itemsize": 520}
+    rows: Any = np.zeros(count, np.dtype(layout))
     strikes = 15_000 + np.arange(count) // 2 * 25
     letters = np.array(["C", "P"])[np.arange(count) % 2]
     rows["length"], rows["rtype"] = 130, 0x13

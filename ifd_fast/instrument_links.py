@@ -99,8 +99,19 @@ class Links:
         else:
             self._underlying_slot[slot] = -1
 
+    def futures(self) -> dict[int, str]:
+        """Return by slot the symbol of every live future and of every nameless underlying."""
+        symbols: dict[int, str] = {}
+        for instrument_id, options in self._by_underlying_id.items():
+            slot = self._slot_of(instrument_id)
+            if slot >= 0 and self._known[slot].symbol is None:
+                symbols[slot] = self._known[min(options)].underlying or ""
+        for symbol, slots in self._futures.items():
+            symbols.update(dict.fromkeys(slots, symbol))
+        return symbols
+
     def note_id(self, instrument_id: int) -> None:
-        """Note that the id means another slot, or that its slot got a name."""
+        """Note that the id means another slot, or that its slot has a name now."""
         self._link_options(self._by_underlying_id.get(instrument_id))
 
     def _link_options(self, options: set[int] | None) -> None:

@@ -277,6 +277,14 @@ class Instruments:
         """Return the legs of a spread, in order; empty if no definition has said them."""
         return self._known[slot].legs
 
+    def futures_symbols(self) -> dict[int, str]:
+        """Return by slot the symbol of every live future and of every slot options are linked to.
+
+        A slot that nobody has named goes by the name its options' definitions give it, or "".
+        """
+        self.note_opened()
+        return self._links.futures()
+
     def summary(self) -> dict[str, int]:
         """Return exact counts for the session's report."""
         return {

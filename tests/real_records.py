@@ -32,7 +32,7 @@ def read_records(path: Path, rtype: int) -> tuple[int, list[bytes]]:
 
 def decode_all(path: Path) -> list[Any]:
     """Return all records of a file as databento decodes them, in the file's own version."""
-    policy = databento_dbn.VersionUpgradePolicy.AS_IS
-    decoder = databento_dbn.DBNDecoder(upgrade_policy=policy)  # type: ignore[arg-type]  # its stub is wrong
+    policy: Any = databento_dbn.VersionUpgradePolicy.AS_IS
+    decoder = databento_dbn.DBNDecoder(upgrade_policy=policy)
     decoder.write(read_bytes(path))
     return list(decoder.decode())[1:]

@@ -352,7 +352,7 @@ def test_only_the_days_of_the_data_are_kept() -> None:
 
 
 def test_without_a_capture_time_the_event_time_counts() -> None:
-    """ts_recv UNDEF falls back on ts_event."""
+    """Where ts_recv is UNDEF, ts_event says the day."""
     one = define(ts_recv_ns=-1, ts_event_ns=3 * DAY_NS)
     assert check_definitions_day([one], 3 * DAY_NS, 4 * DAY_NS) == [one]
 

@@ -67,6 +67,8 @@ def test_same_as_oracle(steps: list[Any]) -> None:
     assert {i: instruments.slot_of(i) for i in IDS} == {i: state["ids"].get(i, -1) for i in IDS}
     assert instruments.unmapped_records == oracle.unmapped_records(state)
     assert instruments.unmapped_slots == sum(not one["mapped"] for one in state["slots"])
+    linked = set(instruments.identities["underlying_slot"][: instruments.slots].tolist()) - {-1}
+    assert linked <= instruments.futures_symbols().keys()
 
 
 @given(STEPS)
@@ -203,6 +205,7 @@ def test_future_links_whichever_comes_first() -> None:
             rows = instruments.identities
             assert [rows[slots[i]]["underlying_slot"] for i in (1, 2)] == [slots[7]] * 2
             assert rows[slots[1]]["twin_slot"] == slots[2]
+            assert instruments.futures_symbols() == {slots[7]: "ESM4"}
 
 
 def test_nameless_future_is_known_by_id() -> None:
@@ -212,6 +215,7 @@ def test_nameless_future_is_known_by_id() -> None:
     assert resolve(instruments, ring, [(7, 1)]) == [1]
     assert instruments.identities[0]["underlying_slot"] == 1
     assert not instruments.identity(1).mapped
+    assert instruments.futures_symbols() == {1: "ESM4"}
     instruments.add_mapping(7, "ESU4")
     assert instruments.identities[0]["underlying_slot"] == -1
 
@@ -247,7 +251,7 @@ def test_option_without_strike_is_not_mapped() -> None:
     ],
 )
 def test_status_halts(is_trading: str, action: int, before: int, expected: int) -> None:
-    """is_trading decides; where it is silent, the action does; other actions change nothing."""
+    """Y and N decide; where is_trading is silent the action does; other actions change nothing."""
     instruments = Instruments()
     instruments.add_definition(define())
     instruments.identities[0]["halted"] = before

@@ -6,19 +6,24 @@ every slot for good: one dict an instrument, `symbol` None while nobody has name
 
 from __future__ import annotations
 
+from typing import Any
+
+COVERS = ["find_slot", "put_slot", "rehash"]  # the dictionary `ids`
+
 UNDEF_PRICE = 2**63 - 1
 MONTHS = "FGHJKMNQUVXZ"
 
-State = dict
-Slot = dict
+State = dict[str, Any]
+Slot = dict[str, Any]
 
 
 def new_state() -> State:
+    """Know nothing."""
     return {"ids": {}, "slots": []}
 
 
 def open_slot(state: State, instrument_id: int) -> int:
-    """A new slot knows nothing but its id; the id means this slot from now on."""
+    """Open a slot that knows nothing but its id; the id means this slot from now on."""
     state["slots"].append(
         {
             "instrument_id": instrument_id,
@@ -61,8 +66,8 @@ def resolve_batch(state: State, events: list[tuple[int, int]]) -> list[int]:
 
 
 def slot_for_symbol(state: State, instrument_id: int, symbol: str) -> int:
-    """An unknown id opens a slot; another symbol retires the slot and opens a new one."""
-    slot = state["ids"].get(instrument_id)
+    """Open a slot for an unknown id; retire the old one and open one for another symbol."""
+    slot: int | None = state["ids"].get(instrument_id)
     if slot is None:
         return open_slot(state, instrument_id)
     if state["slots"][slot]["symbol"] not in (None, symbol):
@@ -71,8 +76,8 @@ def slot_for_symbol(state: State, instrument_id: int, symbol: str) -> int:
     return slot
 
 
-def add_definition(state: State, definition: dict) -> None:
-    """A definition names an id; a deletion only names what is there already."""
+def add_definition(state: State, definition: dict[str, Any]) -> None:
+    """Name an id by its definition; a deletion only names what is there already."""
     instrument_id = definition["instrument_id"]
     if definition["action"] == "D":
         known = state["ids"].get(instrument_id)
@@ -94,7 +99,7 @@ def add_definition(state: State, definition: dict) -> None:
 
 
 def add_mapping(state: State, instrument_id: int, symbol: str) -> None:
-    """A symbol alone identifies a future; of an option or a spread it is only the name."""
+    """Identify a future by its symbol; of an option or a spread that is only the name."""
     slot = state["slots"][slot_for_symbol(state, instrument_id, symbol)]
     if slot["symbol"] == symbol:
         return
@@ -118,7 +123,7 @@ def note_status(state: State, instrument_id: int, is_trading: str, action: int) 
         slot["halted"] = True
 
 
-def split_future(symbol: str) -> tuple:
+def split_future(symbol: str) -> tuple[str | None, str | None]:
     """Root and contract of a symbol like ESH4: root, a month's letter, one or two digits."""
     for digits in (1, 2):
         root, letter, year = symbol[: -digits - 1], symbol[-digits - 1 : -digits], symbol[-digits:]
@@ -129,7 +134,7 @@ def split_future(symbol: str) -> tuple:
 
 
 def underlying_slot(state: State, slot: int) -> int:
-    """An option's future: the newest that bears the name, else the nameless one with the id."""
+    """Find an option's future: the newest with the name, else the nameless one with the id."""
     option = state["slots"][slot]
     if option["kind"] not in ("C", "P"):
         return -1
@@ -153,7 +158,7 @@ def underlying_slot(state: State, slot: int) -> int:
 def twin_slot(state: State, slot: int) -> int:
     """Call and put of one series, strike and expiry: the newest live of each are twins."""
 
-    def series(one: Slot) -> tuple:
+    def series(one: Slot) -> tuple[Any, ...]:
         return (one["root"], one["underlying"], one["expiration_ns"], one["strike_1e9"])
 
     me = state["slots"][slot]
@@ -170,5 +175,5 @@ def twin_slot(state: State, slot: int) -> int:
 
 
 def unmapped_records(state: State) -> int:
-    """Records of instruments that nobody has identified."""
-    return sum(slot["records"] for slot in state["slots"] if not slot["mapped"])
+    """Count the records of instruments that nobody has identified."""
+    return sum(int(slot["records"]) for slot in state["slots"] if not slot["mapped"])
