@@ -1,7 +1,7 @@
 """The array file the engine maps: the estimates of one trade date, published by rename.
 
 Layout, little endian: HEADER, then the arrays `underlyings`, `season`, `cells`, each from an
-offset that is a multiple of 64. The header's digests name what went in and what lies here.
+offset that is a multiple of 64. The header's digests name what went in and guard what lies here.
 """
 
 from __future__ import annotations
@@ -41,9 +41,19 @@ HEADER: Final = np.dtype(
         ("cells_at", "<i8"),
         ("cell_bytes", "<i8"),
         ("inputs_digest", "S64"),
-        ("payload_digest", "S64"),
+        ("content_digest", "S64"),  # of all other bytes
     ]
 )
+
+
+_DIGEST_AT: Final = HEADER.itemsize - 64  # the header's last field
+
+
+def _content_digest(data: bytearray | mmap.mmap) -> bytes:
+    view = memoryview(data)
+    digest = hashlib.sha256(view[:_DIGEST_AT])
+    digest.update(view[HEADER.itemsize :])
+    return digest.hexdigest().encode()
 
 
 def _align(offset: int) -> int:
@@ -78,7 +88,7 @@ def publish_arrays(path: Path, arrays: Arrays) -> None:
 
 
 def load_arrays(path: Path, *, verify: bool = True) -> Arrays:
-    """Map the file read-only; `verify` also checks its payload's digest.
+    """Map the file read-only; `verify` also checks its content's digest.
 
     Raises
     ------
@@ -93,10 +103,8 @@ def load_arrays(path: Path, *, verify: bool = True) -> Arrays:
             f"Baseline arrays {path} can't be read: {error}. Make them with `ifd baseline build`."
         ) from error
     header = _check_header(path, data)
-    if verify:
-        digest = hashlib.sha256(memoryview(data)[HEADER.itemsize :]).hexdigest()
-        if digest.encode() != header["payload_digest"]:
-            raise _damaged(path, "its payload's digest differs from the header's")
+    if verify and _content_digest(data) != header["content_digest"]:
+        raise _damaged(path, "its content's digest differs from the header's")
     bins = int(header["season_bins"])
     return Arrays(
         as_of_day=int(header["as_of_day"]),
@@ -128,10 +136,10 @@ def _pack(arrays: Arrays) -> bytearray:
         MAGIC, FILE_VERSION, HEADER.itemsize, len(data), arrays.as_of_day,
         arrays.lookback_sessions, arrays.sessions, len(arrays.underlyings), SEASON_BINS,
         len(arrays.cells), underlyings_at, season_at, cells_at, CELL.itemsize,
-        arrays.digest.encode(),
-        hashlib.sha256(memoryview(data)[HEADER.itemsize :]).hexdigest().encode(),
+        arrays.digest.encode(), b"",
     )  # fmt: skip
     data[: HEADER.itemsize] = header.tobytes()
+    data[_DIGEST_AT : HEADER.itemsize] = _content_digest(data)
     return data
 
 

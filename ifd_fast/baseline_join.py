@@ -150,12 +150,18 @@ def _underlyings_of(
         if symbols is None:
             index[at] = by_id.get(int(identities[slot]["instrument_id"]), -1)
         else:
-            index[at] = by_symbol.get(symbols[slot].encode(), -1)
+            index[at] = by_symbol.get(_symbol_of(symbols, slot).encode(), -1)
         if mids is not None and slot < len(mids):
             price[at] = mids[slot]
         if not price[at] > 0 and index[at] >= 0:
             price[at] = arrays.underlyings["last_price"][index[at]]
     return index[place], price[place]
+
+
+def _symbol_of(symbols: Mapping[int, str] | Sequence[str], slot: int) -> str:
+    if isinstance(symbols, Mapping):
+        return symbols.get(slot) or ""
+    return symbols[slot] if slot < len(symbols) else ""
 
 
 def _find(

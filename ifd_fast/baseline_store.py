@@ -30,7 +30,6 @@ __all__ = ["open_store", "prune_sessions", "transaction"]
 
 SCHEMA_VERSION: Final = 1
 SESSION_TABLES: Final = ("coverage", "windows", "pulses", "listings", "facts")
-DEFAULT_STORE: Final = Path("outputs/ifd_v3_baselines.duckdb")
 LOCK_WAIT_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 0.5

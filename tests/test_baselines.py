@@ -58,7 +58,7 @@ def build(
 def by_key(arrays: Arrays) -> dict[Any, Any]:
     """Return the cells of `arrays` under the oracle's keys."""
     names = [bytes(symbol).decode() for symbol in arrays.underlyings["symbol"]]
-    result = {}
+    result: dict[Any, Any] = {}
     for cell in arrays.cells:
         level = LEVELS[cell["level"]]
         kind = "CP"[cell["option_type"]]

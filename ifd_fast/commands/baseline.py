@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,14 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["baseline"]
 
-DEFAULT_STORE: Final = "outputs/ifd_v3_baselines.duckdb"
 _STORE = click.option(
     "--db",
     "store",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=DEFAULT_STORE,
-    show_default=True,
-    help="The DuckDB file of past sessions.",
+    help="The DuckDB file of past sessions. Default: the profile's `baselines.path`.",
 )
 
 
@@ -42,13 +39,24 @@ def baseline() -> None:
     help="Trade date the estimates are for; only sessions before it count. "
     "Default: the day after the newest session.",
 )
-@click.option("--lookback-days", type=click.IntRange(1, 250), default=20, show_default=True)
+@click.option(
+    "--lookback-days",
+    type=click.IntRange(1, 250),
+    help="Sessions of history. Default: the profile's.",
+)
+@click.option(
+    "--definitions",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="DBN file of schema definition for DBN sources; may be repeated.",
+)
 @click.option("--wait", "wait_s", type=float, default=10.0, show_default=True, hidden=True)
 def build(
     sources: tuple[Path, ...],
-    store: Path,
+    store: Path | None,
     as_of: dt.datetime | None,
-    lookback_days: int,
+    lookback_days: int | None,
+    definitions: tuple[Path, ...],
     wait_s: float,
 ) -> None:
     """Add SOURCES to the store, then estimate and publish.
@@ -57,11 +65,15 @@ def build(
     Without a SOURCE the estimates are built from what the store holds.
     """
     from ifd_fast.baselines import arrays_path, rebuild
+    from ifd_fast.config import load_settings
 
+    profile = load_settings().profile
+    store = store or Path(profile.baselines_path)
+    lookback = lookback_days or profile.lookback_days
     with tempfile.TemporaryDirectory(prefix="ifd-baseline-") as scratch:
-        folders = _folders(sources, Path(scratch))
+        folders = _folders(sources, definitions, Path(scratch))
         _add(store, folders, wait_s)
-    arrays = rebuild(store, as_of.date() if as_of else None, lookback_days, wait_s=wait_s)
+    arrays = rebuild(store, as_of.date() if as_of else None, lookback, wait_s=wait_s)
     click.echo(_summary(arrays, arrays_path(store)))
 
 
@@ -69,10 +81,11 @@ def build(
 @_STORE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--strike", type=float, help="Show the estimates of one strike, in points.")
-def show(store: Path, *, as_json: bool, strike: float | None) -> None:
+def show(store: Path | None, *, as_json: bool, strike: float | None) -> None:
     """Show completeness, anomaly rate and consistency of each session."""
     from ifd_fast.baseline_report import describe_store, describe_strike
 
+    store = store or _default_store()
     if strike is not None:
         cells = describe_strike(store, strike)
         _print_table(f"Strike {strike:g}", cells, as_json=as_json)
@@ -97,11 +110,12 @@ def show(store: Path, *, as_json: bool, strike: float | None) -> None:
 @baseline.command()
 @_STORE
 @click.option("--keep-sessions", type=click.IntRange(1), default=60, show_default=True)
-def prune(store: Path, keep_sessions: int) -> None:
+def prune(store: Path | None, keep_sessions: int) -> None:
     """Drop all but the newest sessions."""
     from ifd_fast.baseline_store import open_store, prune_sessions
     from ifd_fast.errors import UsageError
 
+    store = store or _default_store()
     if not store.is_file():
         raise UsageError(f"No baseline store at {store}. Make one with `ifd baseline build`.")
     with open_store(store, write=True) as connection:
@@ -110,14 +124,20 @@ def prune(store: Path, keep_sessions: int) -> None:
     click.echo(f"{len(dropped)} sessions dropped{span}")
 
 
-def _folders(sources: tuple[Path, ...], scratch: Path) -> list[Path]:
+def _default_store() -> Path:
+    from ifd_fast.config import load_settings
+
+    return Path(load_settings().profile.baselines_path)
+
+
+def _folders(sources: tuple[Path, ...], definitions: tuple[Path, ...], scratch: Path) -> list[Path]:
     """Return the replay folders among `sources`, and one made of its DBN files."""
     folders = [source for source in sources if source.is_dir()]
     files = [source for source in sources if not source.is_dir()]
     if files:
-        from ifd_fast import replaying
+        from ifd_fast.replaying import replay
 
-        replaying.replay_files(files, out=scratch / "replay")
+        replay(files, definitions=definitions, out=scratch / "replay")
         folders.append(scratch / "replay")
     return folders
 
