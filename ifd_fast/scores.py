@@ -49,6 +49,7 @@ _BY_SLOT: Final[dict[str, int]] = {
     "active": 0,
     "began_ns": 0,
     "ended_ns": -(2**62),
+    "due_ns": -(2**62),
 }
 
 
@@ -103,6 +104,7 @@ def allocate_score(
         active=np.zeros((slots, 2, 2), np.uint8),
         began_ns=np.zeros((slots, 2, 2), np.int64),
         ended_ns=np.full((slots, 2, 2), _BY_SLOT["ended_ns"], np.int64),
+        due_ns=np.full((slots, 2, 2), _BY_SLOT["due_ns"], np.int64),
         best=np.zeros((2, 8), np.float64),
         shares=np.zeros(5, np.float64),
         levels=np.zeros(2, np.float64),

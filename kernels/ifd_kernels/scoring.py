@@ -52,6 +52,7 @@ from ifd_kernels.votes import (
     MARK,
     MARKS_KEPT,
     NOW,
+    OBSERVED,
     OPEN,
     ROWS,
     SLOTS,
@@ -261,10 +262,11 @@ def fill_evidence(
 
 @kernel
 def open_episode(score: Score, slot: int, side: int, what: int, holds: bool) -> bool:
-    """Return whether an episode begins: it holds, and did not within the cooldown.
+    """Return whether a row is due: it holds, and none was due within the cooldown.
 
-    An episode goes on while it holds (a slot's last evaluation stands until its next one) and
-    over breaks shorter than the cooldown.
+    Taking the first and then each next one a cooldown later gives the largest number of rows so
+    far apart, which can only fall when fewer instants hold: so each threshold acts one way. Rows
+    of one run, over breaks shorter than the cooldown, share `began_ns`.
     """
     now = score.cursor[NOW]
     if not holds:
@@ -272,12 +274,14 @@ def open_episode(score: Score, slot: int, side: int, what: int, holds: bool) -> 
             score.active[slot, side, what] = 0
             score.ended_ns[slot, side, what] = now
         return False
-    if score.active[slot, side, what] == 1:
+    cooldown_ns = int(score.profile[0]["cooldown_ns"])
+    if score.active[slot, side, what] == 0:
+        score.active[slot, side, what] = 1
+        if now - score.ended_ns[slot, side, what] >= cooldown_ns:
+            score.began_ns[slot, side, what] = now
+    if now - score.due_ns[slot, side, what] < cooldown_ns:
         return False
-    score.active[slot, side, what] = 1
-    if now - score.ended_ns[slot, side, what] < int(score.profile[0]["cooldown_ns"]):
-        return False
-    score.began_ns[slot, side, what] = now
+    score.due_ns[slot, side, what] = now
     return True
 
 
@@ -301,6 +305,7 @@ def score_side(score: Score, slot: int, side: int, identities: Records, touch: R
         opens |= OPENS_ALERT
     if opens != 0:
         score.signals[row]["opens"] = opens
+        score.signals[row]["alert"] = 1 if opens & OPENS_ALERT else 0
         score.signals[row]["episode_ns"] = score.began_ns[slot, side, 0]
         score.cursor[ROWS] = row + 1
 
@@ -315,7 +320,11 @@ def begin_instant(score: Score, instant_ns: int, touch: Records) -> None:
         start_ns = instant_ns - WINDOWS_S[window] * SECOND_NS
         score.shares[window] = season_share(score.season, open_ns, start_ns, instant_ns)
     longest_ns = instant_ns - TAIL_NS[6]
+    if score.cursor[OBSERVED] < 0:
+        score.cursor[OBSERVED] = instant_ns
     oldest_ns = instant_ns - TAIL_NS[7]
+    if oldest_ns < score.cursor[OBSERVED]:
+        oldest_ns = score.cursor[OBSERVED]
     score.shares[4] = season_share(score.season, open_ns, oldest_ns, longest_ns)
     score.cursor[NOW] = instant_ns
 

@@ -53,15 +53,15 @@ OPENS_ALERT: Final = 2
 SIGNAL: Final = np.dtype(
     [
         ("instant_ns", "<i8"),
-        ("episode_ns", "<i8"),  # first instant of the candidate's episode
+        ("episode_ns", "<i8"),  # first instant of the run of candidates this row belongs to
         ("slot", "<i4"),
         ("instrument_id", "<u4"),
         ("side", "<i4"),  # 1 buying, -1 selling (0: neither, from score_record only)
         ("kind", "<i4"),  # KIND_CALL or KIND_PUT
         ("delta_sign", "<i4"),  # the side for a call, minus it for a put
-        ("opens", "<i4"),  # OPENS_*: which episodes begin here
+        ("opens", "<i4"),  # OPENS_*: a candidate, an alert is counted here
         ("candidate", "<i4"),
-        ("alert", "<i4"),
+        ("alert", "<i4"),  # 1: an alert is counted here (score_record: it would be one)
         ("failed", "<i4"),  # FAILED_*: gates not passed
         ("grade", "<i4"),  # 0 A ... 4 F
         ("marks", "<i4"),  # MARK_* of the feed

@@ -35,6 +35,7 @@ __all__ = [
     "check_votes_room",
     "mark_all_dirty",
     "mark_mids",
+    "middle",
     "note_flow",
     "open_session",
 ]
@@ -88,7 +89,8 @@ CANDIDATES: Final = 16  # counted: episodes opened
 ALERTS: Final = 17
 EVALUATIONS: Final = 18  # counted: slots recomputed
 SLOTS: Final = 19  # instrument slots in use
-CURSORS: Final = 20
+OBSERVED: Final = 20  # the session's first instant, ns; -1: none yet
+CURSORS: Final = 21
 
 
 class Score(NamedTuple):
@@ -111,9 +113,10 @@ class Score(NamedTuple):
     is_dirty: NDArray[np.uint8]  # (n,)
     mids: NDArray[np.int64]  # (8, n) bid + ask at the last 60 s marks, UNDEF_PRICE: none
     marks: NDArray[np.uint16]  # (n,) MARK_* of the feed that hold now; written by the engine
-    active: NDArray[np.uint8]  # (n, 2, 2) an episode runs: side, candidate or alert
-    began_ns: NDArray[np.int64]  # (n, 2, 2) its first instant
+    active: NDArray[np.uint8]  # (n, 2, 2) it holds: side, candidate or alert
+    began_ns: NDArray[np.int64]  # (n, 2, 2) the first instant of the run
     ended_ns: NDArray[np.int64]  # (n, 2, 2) the instant at which it stopped holding
+    due_ns: NDArray[np.int64]  # (n, 2, 2) the instant of its last row
     best: NDArray[np.float64]  # (2, 8) scratch: each side's strongest evidence
     shares: NDArray[np.float64]  # (5,) season's share of the windows and of today, at NOW
     levels: NDArray[np.float64]  # (2,) expected votes of a session: all calls, all puts
@@ -392,6 +395,7 @@ def open_session(score: Score, open_ns: int) -> None:
     score.mids[:] = UNDEF_PRICE
     score.active[:] = 0
     score.ended_ns[:] = -(2**62)
+    score.due_ns[:] = -(2**62)
     for tail in range(TAILS):
         score.cursor[TAIL + tail] = score.cursor[HEAD]
     score.cursor[DIRTY] = 0
@@ -399,3 +403,4 @@ def open_session(score: Score, open_ns: int) -> None:
     score.cursor[NOW] = -1
     score.cursor[OPEN] = open_ns
     score.cursor[MARK] = -1
+    score.cursor[OBSERVED] = -1

@@ -15,6 +15,8 @@ from tests.oracle.votes import (
     votes,
 )  # fmt: skip
 
+COVERS = ["score_instant", "refresh_family"]
+
 CAPS = [1, 10]
 NAMES = ["votes_1", "votes_10"]
 
@@ -36,6 +38,7 @@ class Scorer:
         self.flows: list[dict[str, Any]] = []
         self.mids: dict[int, list[int | None]] = {}
         self.before_ns = -1
+        self.observed_ns = -1  # the session's first instant
         self.runs: dict[Any, dict[str, Any]] = {}
 
     def can_score(self, slot: int) -> bool:
@@ -69,6 +72,8 @@ class Scorer:
 
         def share_of(start_s: int, end_s: int) -> float:
             start_ns, end_ns = now_ns - start_s * SECOND_NS, now_ns - end_s * SECOND_NS
+            if end_s:  # today's level: what was not observed is not expected
+                start_ns = max(start_ns, self.observed_ns)
             return evidence.season_share(self.season, self.open_ns, start_ns, end_ns)
 
         for window_s in WINDOWS_S:
@@ -128,15 +133,19 @@ class Scorer:
         return verdict.judge(row, self.expected[slot], self.profile, family)
 
     def opens(self, key: Any, holds: bool, now_ns: int) -> bool:
-        """Return whether an episode begins: it holds, and did not within the cooldown."""
-        run = self.runs.setdefault(key, {"holds": False, "ended_ns": None, "began_ns": 0})
+        """Return whether a row is due: it holds, and none was due within the cooldown."""
+        never_ns = -(2**62)
+        run = self.runs.setdefault(
+            key, {"holds": False, "ended_ns": never_ns, "due_ns": never_ns, "began_ns": 0}
+        )
+        cooldown_ns = self.profile["cooldown_ns"]
         if run["holds"] and not holds:
             run["ended_ns"] = now_ns
-        starts = holds and not run["holds"]
-        run["holds"] = holds
-        ended_ns = run["ended_ns"]
-        if starts and (ended_ns is None or now_ns - ended_ns >= self.profile["cooldown_ns"]):
+        if holds and not run["holds"] and now_ns - run["ended_ns"] >= cooldown_ns:
             run["began_ns"] = now_ns
+        run["holds"] = holds
+        if holds and now_ns - run["due_ns"] >= cooldown_ns:
+            run["due_ns"] = now_ns
             return True
         return False
 
@@ -145,6 +154,7 @@ class Scorer:
     ) -> list[dict[str, Any]]:
         """Score all that changed, with the flow handed over now; return the signals."""
         self.flows += flows
+        self.observed_ns = now_ns if self.observed_ns < 0 else self.observed_ns
         mark = now_ns // (60 * SECOND_NS)
         for skipped in range(max(self.mids, default=mark - 1) + 1, mark + 1):
             self.mids[skipped] = mids
@@ -163,6 +173,7 @@ class Scorer:
                 opens += 2 * self.opens((slot, side, 1), row["alert"] == 1, now_ns)
                 if opens:
                     began_ns = self.runs[slot, side, 0]["began_ns"]
-                    signals.append(row | {"opens": opens, "episode_ns": began_ns})
+                    row |= {"opens": opens, "alert": int(opens >= 2), "episode_ns": began_ns}
+                    signals.append(row)
         self.before_ns = now_ns
         return signals

@@ -8,6 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+COVERS = [
+    "advance_tails",
+    "can_score",
+    "check_votes_room",
+    "mark_all_dirty",
+    "mark_mids",
+    "middle",
+    "note_flow",
+    "open_session",
+]
+
 SECOND_NS = 10**9
 WINDOWS_S = [60, 300, 900, 1800]
 TAILS_S = [60, 120, 180, 240, 300, 900, 1800, 7200]

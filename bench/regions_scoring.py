@@ -1,0 +1,37 @@
+"""Counted work of the scorer: instants as they come, and all slots at once."""
+
+from __future__ import annotations
+
+from bench.scoring_feed import quiet_market, rows_between, run_full, run_instants
+from bench.workloads import Thunk, region
+from ifd_kernels.layout import SECOND_NS
+from ifd_kernels.votes import NOW
+
+__all__ = ["score_instant", "score_instant_full"]
+
+INSTANTS = 60
+SLOTS = 4096
+
+
+@region(
+    "scoring.score_instant",
+    events=INSTANTS,
+    covers=("votes", "evidence", "verdict", "signals"),
+)
+def score_instant() -> Thunk:
+    """Score a minute of instants of 600 slots, 30 buckets a second, half an hour into a day."""
+    market = quiet_market(600, 2000, 30)
+    begin = rows_between(market.flow, 0, 1900)
+    state = (market.score, market.identities, market.touch, market.flow)
+    run_instants(*state, 0, 1900)
+    return lambda: run_instants(*state, begin, INSTANTS)
+
+
+@region("scoring.score_instant_full", events=SLOTS)
+def score_instant_full() -> Thunk:
+    """Score all of 4,096 slots at one instant."""
+    market = quiet_market(SLOTS, 2000, 30)
+    state = (market.score, market.identities, market.touch)
+    run_instants(*state, market.flow, 0, 1900)
+    now_ns = int(market.score.cursor[NOW])
+    return lambda: run_full(*state, now_ns + SECOND_NS // 10, 1)
