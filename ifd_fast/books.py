@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
+from ifd_fast.errors import UsageError
 from ifd_kernels import book as kernel
 from ifd_kernels import levels as slab
 from ifd_kernels.layout import DONE, NEED_LEVELS, NEED_ORDERS, TOUCH, UNDEF_PRICE, Records, Ring
 from ifd_kernels.orders import ASK, BID, ORDER
-from numpy.typing import NDArray
-
-from ifd_fast.errors import UsageError
 
 __all__ = [
     "Level",

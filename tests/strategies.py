@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import strategies as st
-from ifd_kernels.layout import Ring
 
+from ifd_kernels.layout import Ring
 from tests.oracle.book import Event
 
 __all__ = ["as_ring", "events", "legal_streams", "streams", "wild_streams"]

@@ -9,20 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ifd_kernels import book as kernel
-from ifd_kernels.layout import BBO_CHANGED, DONE, Ring
 
 from ifd_fast import books
 from ifd_fast.errors import UsageError
+from ifd_kernels import book as kernel
+from ifd_kernels.layout import BBO_CHANGED, DONE, Ring
 from tests import strategies
 from tests.oracle import book as oracle
 from tests.oracle.book import Event
 
 SLOTS = 3
 EXAMPLES = int(os.environ.get("IFD_BOOK_STREAMS", "0"))
-any_stream = st.one_of(
-    strategies.streams(), strategies.wild_streams(), strategies.legal_streams()
-)
+any_stream = st.one_of(strategies.streams(), strategies.wild_streams(), strategies.legal_streams())
 
 
 def more_examples(test: Any) -> Any:
@@ -61,8 +59,12 @@ def run_oracle(stream: list[Event]) -> tuple[oracle.Book, list[int]]:
 def seen(book: kernel.Book) -> dict[str, Any]:
     """Return all that can be seen of the kernel's book, with plain types."""
     touch = [record.item()[:-1] for record in book.touch]
-    levels = [[tuple(level) for level in side] for s in range(SLOTS) for side in books.levels(book, s)]
-    orders = [[tuple(order) for order in side] for s in range(SLOTS) for side in books.orders(book, s)]
+    levels = [
+        [tuple(level) for level in side] for s in range(SLOTS) for side in books.levels(book, s)
+    ]
+    orders = [
+        [tuple(order) for order in side] for s in range(SLOTS) for side in books.orders(book, s)
+    ]
     return {"touch": touch, "levels": levels, "orders": orders, "counts": books.counts(book)}
 
 
@@ -129,7 +131,9 @@ def test_mirror(stream: list[Event], shift: int) -> None:
     """Sides swapped and prices turned around mirror the touch and negate the imbalance."""
     swapped = {"A": "B", "B": "A", "N": "N"}
     turn = shift * 250_000_000
-    turned = [event._replace(side=swapped[event.side], price=turn - event.price) for event in stream]
+    turned = [
+        event._replace(side=swapped[event.side], price=turn - event.price) for event in stream
+    ]
     book, bits = run_kernel(stream)
     mirror, mirror_bits = run_kernel(turned)
     assert mirror_bits == bits

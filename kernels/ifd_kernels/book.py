@@ -221,9 +221,7 @@ def count_order(book: Book, slot: int, side: int, change: int) -> None:
 
 
 @kernel
-def replace_order(
-    book: Book, slot: int, old_side: int, side: int, price: int, size: int
-) -> bool:
+def replace_order(book: Book, slot: int, old_side: int, side: int, price: int, size: int) -> bool:
     """Count an A of a live id; return whether nothing comes in its place."""
     stay_apart()
     book.counters[REPLACED_ADDS] += 1
