@@ -72,3 +72,16 @@ def _frame() -> None:
     wire.frame_batch(
         buffer, 0, buffer.size, record_bytes(3), 4, allocate_ring(4), handed, refused, counters
     )
+
+
+@warms("instruments")
+def _resolve() -> None:
+    """Resolve two events of ids nobody knows, growing in between, and name a third."""
+    from ifd_fast.framing import allocate_ring
+    from ifd_fast.instruments import Instruments
+
+    ring = allocate_ring(4)
+    ring.instrument_id[:2] = (1, 2)
+    instruments = Instruments(1)
+    instruments.resolve(ring, 0, 2)
+    instruments.add_mapping(3, "ESH4")
