@@ -118,7 +118,7 @@ class Source:
 
     def __init__(self, file: BinaryIO, name: str, chunk_bytes: int = CHUNK_BYTES) -> None:
         self.name = name
-        self.bytes_total = _file_bytes(file)
+        self.bytes_total = _file_bytes(file, name)
         self._file = file
         self._chunk_bytes = chunk_bytes
         self._zstd: ZstdChunks | None = None
@@ -296,7 +296,10 @@ def _is_compressed(head: bytes, name: str) -> bool:
     return skippable or (len(head) >= 4 and magic == ZSTD_MAGIC)
 
 
-def _file_bytes(file: BinaryIO) -> int:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
+def _file_bytes(file: BinaryIO, name: str) -> int:
+    try:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+    except OSError as error:
+        raise DataError(f"{name}: is a pipe or device; write it to a file first.") from error
     return size

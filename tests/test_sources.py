@@ -209,6 +209,14 @@ def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
     assert folder.value.exit_code == missing.value.exit_code == 3
 
 
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    """What can't be read twice is refused by name."""
+    reading, writing = os.pipe()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe, pytest.raises(DataError, match="is a pipe or device"):
+        open_source(pipe)
+
+
 def test_a_file_without_permission_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
