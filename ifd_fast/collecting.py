@@ -19,6 +19,7 @@ from ifd_fast.summaries import summarize
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -49,12 +50,12 @@ class ReplayResult:
     windows, signals, facts, instruments
         Frames of `rows.WINDOW_SCHEMA`, `signals.SIGNAL_SCHEMA`, `rows.FACTS_SCHEMA` and of
         identities; read from the files when the run wrote to a folder.
-    counts
-        Every record, by what became of it.
     document
-        All of it, as session.json has it.
+        What happened to every record, digests and settings, as session.json has it.
     summary
         The same for people.
+    out
+        The folder it was written to, None if it is in memory.
     """
 
     document: dict[str, Any]
@@ -107,12 +108,22 @@ class ReplayResult:
 
 
 class Collector:
-    """Takes what the engine has found so far, in constant memory if it goes to a folder."""
+    """Takes what the engine has found so far and passes it on, frame by frame.
 
-    def __init__(self, engine: FlowEngine, folder: RunFolder | None) -> None:
-        """Collect from `engine` into `folder`, or into memory."""
+    Frames go to `deliver` (name, frame) if it is given, else to files of `folder`, else they are
+    kept in memory.
+    """
+
+    def __init__(
+        self,
+        engine: FlowEngine,
+        folder: RunFolder | None = None,
+        deliver: Callable[[str, pl.DataFrame], object] | None = None,
+    ) -> None:
+        """Collect from `engine`."""
         self.engine = engine
         self.folder = folder
+        self.deliver = deliver
         self.gaps_ns: list[tuple[int, int]] = []
         self.signal_counts = {"candidates": 0, "alerts": 0}
         self._digest = RowDigest()
@@ -204,7 +215,9 @@ class Collector:
         self._append("facts", frame)
 
     def _append(self, name: str, frame: pl.DataFrame) -> None:
-        if self.folder is None:
+        if self.deliver is not None:
+            self.deliver(name, frame)
+        elif self.folder is None:
             self._frames[name].append(frame)
         else:
             self.folder.frame_file(f"{name}.parquet", _SCHEMAS[name]).append(frame)
