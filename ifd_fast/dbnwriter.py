@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self, cast
 
 import zstandard
 
@@ -58,11 +57,11 @@ def encode_header(
         dataset=DATASET,
         start=start_ns,
         end=end_ns,
-        stype_in=dbn.SType.RAW_SYMBOL,
-        stype_out=dbn.SType.INSTRUMENT_ID,
+        stype_in=dbn.SType.from_str("raw_symbol"),
+        stype_out=dbn.SType.from_str("instrument_id"),
         schema=dbn.Schema.from_str(schema),
         symbols=[listing.symbol for listing in chain],
-        mappings=mappings,
+        mappings=cast("list[Any]", mappings),  # the library asks for a shape, not a class
         ts_out=False,
         version=VERSION,
     )
@@ -170,8 +169,8 @@ class DbnWriter:
 
     def write(self, data: bytes | NDArray[np.int64]) -> None:
         """Append bytes, or an array of whole records, which is not copied."""
-        view = memoryview(data).cast("B")
-        self.bytes_raw += math.prod(view.shape)
+        view = data if isinstance(data, bytes) else memoryview(data.data).cast("B")
+        self.bytes_raw += len(view)
         self._stream.write(view)
 
     def __exit__(
@@ -180,7 +179,8 @@ class DbnWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._file is not None
+        if self._file is None:
+            return
         if kind is not None:
             self._file.close()
             self._aside.unlink(missing_ok=True)

@@ -122,8 +122,15 @@ def list_chain(
                 symbol = f"{first} {kind}{strike:g}"
                 chain.append(
                     Listing(
-                        _assign_id(symbol, taken), symbol, kind, asset, future, future_id, strike,
-                        _expiration_ns(day), (),
+                        _assign_id(symbol, taken),
+                        symbol,
+                        kind,
+                        asset,
+                        future,
+                        future_id,
+                        strike,
+                        _expiration_ns(day),
+                        (),
                     )
                 )
     chain.extend(_list_spreads(chain, spreads, strikes, taken))
@@ -133,7 +140,7 @@ def list_chain(
 def _list_spreads(
     chain: list[Listing], spreads: int, strikes: int, taken: set[int]
 ) -> list[Listing]:
-    """Return verticals, some the cheap way round (negative prices), and straddles near the money."""
+    """Return verticals, some with negative prices, and straddles, all near the money."""
     listed: list[Listing] = []
     expiries = (len(chain) - 1) // (2 * strikes)
     for number in range(spreads):
@@ -152,8 +159,15 @@ def _list_spreads(
         leg = chain[call]
         listed.append(
             Listing(
-                _assign_id(symbol, taken), symbol, "T", leg.asset, leg.underlying,
-                leg.underlying_id, 0.0, leg.expiration_ns, legs,
+                _assign_id(symbol, taken),
+                symbol,
+                "T",
+                leg.asset,
+                leg.underlying,
+                leg.underlying_id,
+                0.0,
+                leg.expiration_ns,
+                legs,
             )
         )
     return listed

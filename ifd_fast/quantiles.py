@@ -20,17 +20,37 @@ NORMAL: Final = NormalDist()
 
 # Measured on 8 minutes of ESH4 after the opening of 2023-12-25, ns.
 LATENCY_NS: Final = [
-    (0.0, 85_245), (0.01, 90_835), (0.1, 99_016), (0.5, 130_041), (0.9, 829_482),
-    (0.99, 3_479_425), (1.0, 9_000_000),
+    (0.0, 85_245),
+    (0.01, 90_835),
+    (0.1, 99_016),
+    (0.5, 130_041),
+    (0.9, 829_482),
+    (0.99, 3_479_425),
+    (1.0, 9_000_000),
 ]
 SENDING_NS: Final = [
-    (0.0, 12_079), (0.01, 12_930), (0.1, 13_309), (0.5, 15_255), (0.9, 16_568), (0.99, 21_915),
+    (0.0, 12_079),
+    (0.01, 12_930),
+    (0.1, 13_309),
+    (0.5, 15_255),
+    (0.9, 16_568),
+    (0.99, 21_915),
     (1.0, 82_969),
 ]
 # Displayed sizes of option quotes: ESM4 puts of 2024-05-09.
 QUOTE_SIZES: Final = [
-    (1, 0.29), (2, 0.03), (3, 0.02), (5, 0.10), (8, 0.03), (10, 0.06), (13, 0.12), (17, 0.12),
-    (23, 0.05), (25, 0.03), (50, 0.05), (53, 0.10),
+    (1, 0.29),
+    (2, 0.03),
+    (3, 0.02),
+    (5, 0.10),
+    (8, 0.03),
+    (10, 0.06),
+    (13, 0.12),
+    (17, 0.12),
+    (23, 0.05),
+    (25, 0.03),
+    (50, 0.05),
+    (53, 0.10),
 ]
 # No real option trade was at hand: small ones mostly, with blocks.
 TRADE_SIZES: Final = [
@@ -100,14 +120,19 @@ def value_table() -> list[int]:
     return table
 
 
-def market_tables(sigma: float, tail: float, packet: Sequence[tuple[int, float]]) -> NDArray[
-    np.int64
-]:
+def market_tables(
+    sigma: float, tail: float, packet: Sequence[tuple[int, float]]
+) -> NDArray[np.int64]:
     """Return all tables of a market, (TABLES, 4096)."""
     rows = [
-        gap_table(sigma), latency_table(tail), sending_table(), share_table(QUOTE_SIZES),
-        share_table(packet), value_table(),
-        share_table(FUTURE_SIZES), *(share_table(sizes) for sizes in TRADE_SIZES),
+        gap_table(sigma),
+        latency_table(tail),
+        sending_table(),
+        share_table(QUOTE_SIZES),
+        share_table(packet),
+        value_table(),
+        share_table(FUTURE_SIZES),
+        *(share_table(sizes) for sizes in TRADE_SIZES),
     ]
     return np.array(rows, dtype=np.int64)
 

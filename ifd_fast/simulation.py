@@ -6,26 +6,25 @@ import datetime as dt
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_fast.calendar import Session, load_sessions
-from ifd_fast.dbnwriter import DbnWriter, encode_definitions, encode_header
+from ifd_fast.activity import Activity
+from ifd_fast.calendar import Session
 from ifd_fast.errors import UsageError
 from ifd_fast.optionchain import Listing, list_chain
 from ifd_fast.quantiles import alias_table, market_tables
 from ifd_fast.world import World
 from ifd_kernels import layout
 from ifd_kernels import market_state as ms
-from ifd_kernels.market_quotes import fair_rung
 from ifd_kernels.market_opening import cross_books, open_market
+from ifd_kernels.market_quotes import fair_rung
 from ifd_kernels.market_stream import fill_books, run, snapshot
 
-__all__ = ["Plant", "Simulation", "Written", "parse_plant", "pick_sessions", "write_session"]
+__all__ = ["PREOPEN_NS", "Plant", "Simulation"]
 
 MASK: Final = 2**64 - 1
 CHANCE: Final = 65_536
@@ -73,10 +72,14 @@ class Simulation:
         self.world = world
         self.session = session
         self.seed = mix_seed(seed, session.trade_date)
-        self.random = random.Random(self.seed)
+        self.random = random.Random(self.seed)  # noqa: S311  # a seed, not a secret
         chain = world.chain
         self.chain: list[Listing] = list_chain(
-            session.trade_date, chain.expiries, chain.strikes, chain.strike_step, chain.middle,
+            session.trade_date,
+            chain.expiries,
+            chain.strikes,
+            chain.strike_step,
+            chain.middle,
             chain.spreads,
         )
         self.start = chain.middle + self.random.gauss(0.0, 1.0) * chain.drift_points
@@ -91,7 +94,7 @@ class Simulation:
             )
         self.records = world.clock.records if records is None else records
         self.plants = list(plants)
-        self.rates = self._trade_rates()
+        self.activity = Activity(world, self.chain)
         self.market = self._build(chunk_records)
         self._set_walls()
         self._fill()
@@ -108,7 +111,7 @@ class Simulation:
             instrument[slot]["deep_start"] = slot * deep
             instrument[slot]["deep_count"] = deep
         instrument["deep_hole"] = -1
-        quotes, trades = self._weights()
+        quotes, trades = self.activity.weights()
         clock = world.clock
         if sum(size * share for size, share in clock.packet) <= 0:
             raise UsageError(f"`clock.packet` must have shares above 0, was {clock.packet}.")
@@ -120,7 +123,7 @@ class Simulation:
             self._plan(),
             np.zeros((ms.FILLS_MAX, 3), dtype=np.int64),
             market_tables(clock.gap_sigma, clock.tail, clock.packet),
-            self._pace(),
+            self.activity.pace(self.start_ns, self.end_ns),
             *alias_table(quotes),
             *alias_table(trades),
             self._rules(),
@@ -139,7 +142,9 @@ class Simulation:
         row["scale"] = (ms.VALUE_STEPS << 20) // nickels
         row["strike_nickels"] = round(listing.strike * NICKELS)
         row["kind"] = {
-            "F": layout.KIND_FUTURE, "C": layout.KIND_CALL, "P": layout.KIND_PUT,
+            "F": layout.KIND_FUTURE,
+            "C": layout.KIND_CALL,
+            "P": layout.KIND_PUT,
             "T": layout.KIND_SPREAD,
         }[listing.instrument_class]
         row["half"] = {"F": 0, "T": 3}.get(listing.instrument_class, 1 + slot % 2)
@@ -148,78 +153,13 @@ class Simulation:
         if listing.legs:
             row["leg_a"], row["leg_b"] = listing.legs[0][0], listing.legs[1][0]
             row["sign_b"] = 1 if listing.legs[1][1] == "B" else -1
-        row["crossing"] = self._crossing(slot, listing)
-        row["lots"] = 3 if slot == 0 else (self.rates[slot] >= 6) + (self.rates[slot] >= 120)
-
-    def _crossing(self, slot: int, listing: Listing) -> int:
-        """Return how many pairs of orders cross in `slot` before the open."""
-        if listing.instrument_class == "F":
-            return max(1, self.world.book.near // 2)
-        worth_it = listing.instrument_class in "CP" and self.rates[slot] >= 20.0
-        return int(worth_it and self._farness(slot) < 0.6)
-
-    def _trade_rates(self) -> list[float]:
-        """Return the usual trades an hour of each instrument."""
-        flow = self.world.flow
-        draw = random.Random(self.world.digest())  # the same in every session
-        options = [slot for slot, item in enumerate(self.chain) if item.instrument_class in "CP"]
-        rates = [flow.spread_trades_hour] * len(self.chain)
-        rates[0] = flow.future_trades_hour
-        nearness = {slot: self._farness(slot) + 0.25 * draw.random() for slot in options}
-        ranked = sorted(options, key=lambda slot: -nearness[slot])
-        if flow.zipf:
-            everything = list(range(len(self.chain)))
-            draw.shuffle(everything)
-            for rank, slot in enumerate(everything):
-                rates[slot] = (rank + 1.0) ** -flow.zipf
-            return rates
-        done = 0
-        total = math.fsum(tier.share for tier in flow.tiers) or 1.0
-        reached = 0.0
-        for tier in flow.tiers:
-            reached += tier.share / total
-            for slot in ranked[done : round(reached * len(ranked))]:
-                low, high = math.log(tier.trades_hour_low), math.log(tier.trades_hour_high)
-                rates[slot] = math.exp(low + (high - low) * draw.random())
-            done = round(reached * len(ranked))
-        return rates
-
-    def _farness(self, slot: int) -> float:
-        """Return how far a strike is from the money, between 0 and 1 for its expiry's range."""
-        chain = self.world.chain
-        width = chain.strikes * chain.strike_step / 2 or 1.0
-        far = abs(self.chain[slot].strike - chain.middle) / width
-        expiry = (slot - 1) // (2 * chain.strikes)
-        return far + 0.08 * expiry
-
-    def _weights(self) -> tuple[list[float], list[float]]:
-        """Return the weights of quotes (none for the future: it has its own share) and trades."""
-        if self.world.flow.zipf:
-            return [0.0, *self.rates[1:]], self.rates
-        return [0.0, *(math.sqrt(rate + 5.0) for rate in self.rates[1:])], self.rates
-
-    def _packets_s(self) -> tuple[float, float]:
-        """Return packets a second, and the share of them that are aggressions."""
-        flow, quotes = self.world.flow, self.world.clock.quotes_s
-        if flow.zipf:
-            return quotes / (1.0 - flow.trade_share), flow.trade_share
-        trades = math.fsum(self.rates) / 3600.0
-        return quotes + trades, trades / (quotes + trades)
-
-    def _pace(self) -> NDArray[np.int64]:
-        packets_s, _ = self._packets_s()
-        day = self.world.clock.day
-        mean = math.fsum(day) / len(day)
-        parts = max(1, -((self.start_ns - self.end_ns) // (300 * layout.SECOND_NS)))
-        gaps = [
-            round(1e9 / (packets_s * day[part * len(day) // parts] / mean))
-            for part in range(parts)
-        ]
-        return np.array(gaps, dtype=np.int64)
+        rate = self.activity.rates[slot]
+        row["crossing"] = self.activity.crossing(slot)
+        row["lots"] = 3 if slot == 0 else (rate >= 6) + (rate >= 120)
 
     def _rules(self) -> NDArray[np.int64]:
         world = self.world
-        packets_s, trade_share = self._packets_s()
+        packets_s, trade_share = self.activity.packets_s()
         packets = packets_s * (self.end_ns - self.start_ns) / 1e9
         if self.records:
             packets = min(packets, self.records / 2.5)
@@ -237,11 +177,16 @@ class Simulation:
         rule[ms.R_DEEP_RUNGS] = world.book.deep_rungs
         odd = world.irregular
         chances = {
-            ms.R_DEEP: world.book.deep_share, ms.R_CANCEL: world.book.cancel_share,
-            ms.R_ICEBERG: odd.iceberg, ms.R_SELF_MATCH: odd.self_match,
-            ms.R_OFF_PRICE: odd.off_price, ms.R_GHOST: odd.ghost,
-            ms.R_LOST_FILL: odd.lost_fill, ms.R_IMPLIED: odd.implied,
-            ms.R_SIDELESS_LEG: odd.sideless_leg, ms.R_SAME: world.flow.same,
+            ms.R_DEEP: world.book.deep_share,
+            ms.R_CANCEL: world.book.cancel_share,
+            ms.R_ICEBERG: odd.iceberg,
+            ms.R_SELF_MATCH: odd.self_match,
+            ms.R_OFF_PRICE: odd.off_price,
+            ms.R_GHOST: odd.ghost,
+            ms.R_LOST_FILL: odd.lost_fill,
+            ms.R_IMPLIED: odd.implied,
+            ms.R_SIDELESS_LEG: odd.sideless_leg,
+            ms.R_SAME: world.flow.same,
             ms.R_FUTURE_SHARE: world.flow.future_quotes,
         }
         for entry, share in chances.items():
@@ -322,10 +267,10 @@ class Simulation:
             state[ms.S_TS_EVENT] = self.start_ns
             yield from self._drain(run)
 
-    def _drain(self, kernel: Callable[[ms.Market], int]) -> Iterator[NDArray[np.int64]]:
+    def _drain(self, kernel: Callable[[ms.Market], ms.Integer]) -> Iterator[NDArray[np.int64]]:
         """Call `kernel` until it is done, giving what it has written each time."""
         self.market.state[ms.S_CURSOR] = 0
-        status = layout.NEED_ROWS
+        status: ms.Integer = layout.NEED_ROWS
         while status != layout.DONE:
             status = kernel(self.market)
             yield self._take()
@@ -358,76 +303,3 @@ class Simulation:
         state[ms.S_TS_EVENT] = self.start_ns - 7_200 * layout.SECOND_NS
         state[ms.S_TS_RECV] = self.start_ns - PREOPEN_NS
         yield from self._drain(snapshot)
-
-
-class Written(NamedTuple):
-    """What `write_session` wrote."""
-
-    trade_date: dt.date
-    path: Path
-    definitions: Path
-    records: int
-    trades: int
-    bytes_raw: int
-    bytes_file: int
-
-
-def parse_plant(text: str) -> Plant:
-    """Return the plant that `text` describes, SYMBOL:BUY|SELL:START_S:DURATION_S:CONTRACTS[:N]."""
-    parts = text.rsplit(":", 5)
-    if len(parts) == 6 and parts[1] not in ("BUY", "SELL"):
-        parts = text.rsplit(":", 4)
-    if len(parts) < 5 or parts[1] not in ("BUY", "SELL"):
-        raise UsageError(
-            f"`--plant` must be SYMBOL:BUY|SELL:START_S:DURATION_S:CONTRACTS[:CHILDREN], "
-            f"was {text!r}."
-        )
-    try:
-        start_s, duration_s, contracts = float(parts[2]), float(parts[3]), int(parts[4])
-        children = int(parts[5]) if len(parts) == 6 else max(1, contracts // 5)
-    except ValueError:
-        raise UsageError(f"`--plant` {text!r} has a part that is no number.") from None
-    if start_s < 0 or duration_s <= 0 or contracts < 1 or children < 1:
-        raise UsageError(f"`--plant` {text!r}: times and counts must be above 0.")
-    return Plant(parts[0], parts[1], start_s, duration_s, contracts, children)
-
-
-def pick_sessions(first: dt.date, count: int) -> list[Session]:
-    """Return `count` sessions from the trade date `first` on."""
-    found = [session for session in load_sessions() if session.trade_date >= first][:count]
-    if len(found) < count:
-        raise UsageError(f"The calendar has {len(found)} sessions from {first}, not {count}.")
-    return found
-
-
-def write_session(
-    world: World,
-    seed: int,
-    session: Session,
-    out: Path,
-    compress: bool = True,
-    plants: Sequence[Plant] = (),
-    records: int | None = None,
-) -> Written:
-    """Write the definition file, the MBO file and the truth of one session into `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    simulation = Simulation(world, seed, session, plants, records)
-    first_ns, last_ns = simulation.start_ns - PREOPEN_NS, simulation.end_ns
-    stem = f"glbx-mdp3-{session.trade_date:%Y%m%d}"
-    definitions = out / f"{stem}.definition.dbn.zst"
-    header = encode_header("definition", simulation.chain, first_ns, last_ns, session.trade_date)
-    with DbnWriter(definitions, header) as writer:
-        writer.write(encode_definitions(simulation.chain, first_ns))
-    path = out / f"{stem}.mbo.dbn{'.zst' if compress else ''}"
-    header = encode_header("mbo", simulation.chain, first_ns, last_ns, session.trade_date)
-    trades = 0
-    with DbnWriter(path, header) as writer:
-        for chunk in simulation:
-            writer.write(chunk)
-            trades += int(np.count_nonzero((chunk[4 :: ms.WORDS] >> 48) & 255 == layout.ACTION_TRADE))
-    count = int(simulation.market.state[ms.S_RECORDS])
-    truth = out / f"{stem}.truth.json"
-    truth.write_bytes(simulation.truth(seed))
-    return Written(
-        session.trade_date, path, definitions, count, trades, writer.bytes_raw, path.stat().st_size
-    )

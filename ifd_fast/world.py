@@ -86,8 +86,8 @@ class Irregular(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     off_price: Share = 0.038
     ghost: Share = 0.005
     lost_fill: Share = 0.01
-    implied: Share = 0.025
-    sideless_leg: Share = 0.15
+    implied: Share = 0.035
+    sideless_leg: Share = 0.3
 
 
 class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

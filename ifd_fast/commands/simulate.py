@@ -39,9 +39,9 @@ def simulate(
     start_date: str,
     records: int | None,
     out: Path,
-    compress: bool,
+    compress: bool,  # noqa: FBT001  # click passes by name
     plants: tuple[str, ...],
-    report: bool,
+    report: bool,  # noqa: FBT001
 ) -> None:
     """Write a seeded option chain on a moving future as DBN files, with the truth about it.
 
@@ -50,7 +50,7 @@ def simulate(
     from rich.progress import Progress
 
     from ifd_fast.simreport import print_marginals
-    from ifd_fast.simulation import parse_plant, pick_sessions, write_session
+    from ifd_fast.simulated_files import parse_plant, pick_sessions, write_session
     from ifd_fast.world import load_world
 
     world = load_world(preset)
@@ -65,7 +65,11 @@ def simulate(
         written = []
         for number, session in enumerate(days):
             planted = wanted if number == len(days) - 1 else []
-            written.append(write_session(world, seed, session, out, compress, planted, records))
+            written.append(
+                write_session(
+                    world, seed, session, out, compress=compress, plants=planted, records=records
+                )
+            )
             progress.advance(task)
     for result in written:
         click.echo(

@@ -38,6 +38,7 @@ from ifd_kernels.market_state import (
     TABLE_LENGTH,
     TABLE_QUOTE_SIZE,
     WORDS,
+    Integer,
     Market,
 )
 from ifd_kernels.market_stream import start_packet
@@ -50,7 +51,7 @@ AUCTION_LATE_NS: Final = 105_900_877  # ESH4, 2023-12-25
 
 
 @kernel
-def cross_books(market: Market) -> int:
+def cross_books(market: Market) -> Integer:
     """Write the minutes before the open: pairs of orders that cross, DONE or NEED_ROWS.
 
     A pair has one size, so that the auction leaves nothing that crosses the makers' quotes.
@@ -77,7 +78,9 @@ def cross_books(market: Market) -> int:
 
 
 @kernel
-def join(market: Market, slot: int, pair: int, is_ask: bool, size: int, extra: int) -> None:
+def join(
+    market: Market, slot: Integer, pair: Integer, is_ask: bool, size: Integer, extra: Integer
+) -> None:
     """Put one order of a pair on the far side of the fair price; the maker's there goes first."""
     near = market.rule[R_NEAR]
     state = market.state
@@ -101,7 +104,7 @@ def join(market: Market, slot: int, pair: int, is_ask: bool, size: int, extra: i
 
 
 @kernel
-def open_market(market: Market) -> int:
+def open_market(market: Market) -> Integer:
     """Write the auction of every crossed book: DONE, or NEED_ROWS between two instruments.
 
     One T without side or order id, an F without side for each order, then their cancels; all of
@@ -143,7 +146,7 @@ def open_market(market: Market) -> int:
 
 
 @kernel
-def leave(market: Market, slot: int, index: int, is_ask: bool, flags: int) -> None:
+def leave(market: Market, slot: Integer, index: Integer, is_ask: bool, flags: Integer) -> None:
     """Cancel an order that the auction has filled."""
     kind = np.int64(market.instrument[slot]["kind"])
     price = price_of(kind, np.int64(market.near_rung[index]))

@@ -45,6 +45,7 @@ from ifd_kernels.market_state import (
     TABLE_VALUE,
     VALUE_ZERO,
     WORDS,
+    Integer,
     Market,
 )
 from ifd_kernels.randomness import next_bits
@@ -72,8 +73,14 @@ LAST: Final = F_LAST | 2  # the venue's usual end of an event
 
 @leaf
 def emit(
-    market: Market, slot: int, action: int, side: int, order_id: int, price: int, size: int,
-    flags: int,
+    market: Market,
+    slot: Integer,
+    action: Integer,
+    side: Integer,
+    order_id: Integer,
+    price: Integer,
+    size: Integer,
+    flags: Integer,
 ) -> None:
     """Append one MBO record to `out`, at the clock of the current packet."""
     state = market.state
@@ -91,7 +98,7 @@ def emit(
 
 
 @leaf
-def price_of(kind: int, rung: int) -> int:
+def price_of(kind: Integer, rung: Integer) -> Integer:
     """Return the price of `rung` at 1e-9."""
     if kind == KIND_FUTURE:
         return rung * 5 * NICKEL_1E9
@@ -101,7 +108,7 @@ def price_of(kind: int, rung: int) -> int:
 
 
 @leaf
-def value_nickels(market: Market, slot: int, future_rung: int) -> int:
+def value_nickels(market: Market, slot: Integer, future_rung: Integer) -> Integer:
     """Return what an outright option is worth: intrinsic and time value, from one table.
 
     A put is its call less the moneyness: there is no interest, so parity is exact.
@@ -118,14 +125,15 @@ def value_nickels(market: Market, slot: int, future_rung: int) -> int:
         low = market.tables[TABLE_VALUE, index]
         step = market.tables[TABLE_VALUE, index + 1] - low
         share = low + (step * ((place >> 4) & 0xFFFF) >> 16)
-        call = market.instrument[slot]["spread_nickels"] * share >> 24
+        # Rounded down, but never below what exercise would give.
+        call = max(market.instrument[slot]["spread_nickels"] * share >> 24, money)
     if market.instrument[slot]["kind"] == KIND_PUT:
         return call - money
     return call
 
 
 @leaf
-def fair_rung(market: Market, slot: int, future_rung: int) -> int:
+def fair_rung(market: Market, slot: Integer, future_rung: Integer) -> Integer:
     """Return the rung of the fair price of any instrument."""
     kind = market.instrument[slot]["kind"]
     if kind == KIND_FUTURE:
@@ -141,7 +149,7 @@ def fair_rung(market: Market, slot: int, future_rung: int) -> int:
 
 
 @leaf
-def best_bid(market: Market, base: int) -> int:
+def best_bid(market: Market, base: Integer) -> Integer:
     """Return the highest rung of the `near` bids from `base`, NO_BID if there is none."""
     best = np.int32(NO_BID)
     for index in range(base, base + market.rule[R_NEAR]):
@@ -150,7 +158,7 @@ def best_bid(market: Market, base: int) -> int:
 
 
 @leaf
-def best_ask(market: Market, base: int) -> int:
+def best_ask(market: Market, base: Integer) -> Integer:
     """Return the lowest rung of the `near` asks from `base`, NO_ASK if there is none."""
     best = np.int32(NO_ASK)
     for index in range(base, base + market.rule[R_NEAR]):
@@ -159,7 +167,7 @@ def best_ask(market: Market, base: int) -> int:
 
 
 @leaf
-def find_rung(market: Market, base: int, rung: int) -> int:
+def find_rung(market: Market, base: Integer, rung: Integer) -> Integer:
     """Return the index of the first of the `near` orders from `base` that lies at `rung`."""
     index = np.int64(base)
     while market.near_rung[index] != rung:
@@ -168,7 +176,7 @@ def find_rung(market: Market, base: int, rung: int) -> int:
 
 
 @leaf
-def quote(market: Market, slot: int, bits: int) -> None:
+def quote(market: Market, slot: Integer, bits: Integer) -> None:
     """Let one maker of `slot` add, move or cancel one order near the fair price.
 
     An order that the fair price has passed goes first. A quote that would cross stops one rung
@@ -185,7 +193,9 @@ def quote(market: Market, slot: int, bits: int) -> None:
     if bid == NO_BID and fair - half < lowest:
         is_ask = True  # too cheap to bid for
     place = ((bits >> 1) & 0xFF) * near >> 8
-    away = (place >> 1) + ((bits >> 9) & 1)
+    # Four of the future's makers share a rung, two of an option's.
+    away = place >> (2 if market.instrument[slot]["kind"] == KIND_FUTURE else 1)
+    away += (bits >> 9) & 1
     if is_ask:
         index = base + near + place
         rung = fair + half + away
@@ -204,7 +214,9 @@ def quote(market: Market, slot: int, bits: int) -> None:
 
 
 @leaf
-def change(market: Market, slot: int, index: int, rung: int, is_ask: bool, bits: int) -> None:
+def change(
+    market: Market, slot: Integer, index: Integer, rung: Integer, is_ask: bool, bits: Integer
+) -> None:
     """Bring the order at `index` to `rung`: add it, move it, shrink it, or cancel it."""
     kind = np.int64(market.instrument[slot]["kind"])
     side = SIDE_ASK if is_ask else SIDE_BID
@@ -237,7 +249,7 @@ def change(market: Market, slot: int, index: int, rung: int, is_ask: bool, bits:
 
 
 @leaf
-def add(market: Market, slot: int, index: int, rung: int, side: int) -> None:
+def add(market: Market, slot: Integer, index: Integer, rung: Integer, side: Integer) -> None:
     """Put a new order at `index` of `near`."""
     state = market.state
     bits = next_bits(market.seed)
@@ -259,7 +271,7 @@ def add(market: Market, slot: int, index: int, rung: int, side: int) -> None:
 
 
 @leaf
-def deep_rung(market: Market, slot: int, is_ask: bool, bits: int) -> int:
+def deep_rung(market: Market, slot: Integer, is_ask: bool, bits: Integer) -> Integer:
     """Return a rung far from the market, more often one of the nearer ones."""
     skew = bits & 0xFFFF
     steps = (skew * skew >> 16) * market.rule[R_DEEP_RUNGS] >> 16
@@ -269,7 +281,7 @@ def deep_rung(market: Market, slot: int, is_ask: bool, bits: int) -> int:
 
 
 @leaf
-def quote_deep(market: Market, slot: int) -> None:
+def quote_deep(market: Market, slot: Integer) -> None:
     """Cancel, replace or move one order far from the market, mostly a recent one."""
     bits = next_bits(market.seed)
     instrument = market.instrument
@@ -307,7 +319,7 @@ def quote_deep(market: Market, slot: int) -> None:
 
 
 @leaf
-def place_deep(market: Market, slot: int, place: int, is_ask: bool, bits: int) -> None:
+def place_deep(market: Market, slot: Integer, place: Integer, is_ask: bool, bits: Integer) -> None:
     """Fill the `place`-th deep order of `slot` without telling anybody."""
     index = market.instrument[slot]["deep_start"] + place
     size = market.tables[TABLE_QUOTE_SIZE, (bits >> 16) & (TABLE_LENGTH - 1)]
@@ -320,7 +332,7 @@ def place_deep(market: Market, slot: int, place: int, is_ask: bool, bits: int) -
 
 
 @leaf
-def quote_any(market: Market, slot: int) -> None:
+def quote_any(market: Market, slot: Integer) -> None:
     """Change one order of `slot`, near the market or far from it."""
     bits = next_bits(market.seed)
     deep = (bits & 0xFFFF) < market.rule[R_DEEP]

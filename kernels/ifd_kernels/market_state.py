@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["CHILD", "INSTRUMENT", "ORDER", "Market"]
 
 Records: TypeAlias = NDArray[Any]  # a structured array
+Integer: TypeAlias = int | np.signedinteger[Any]  # one type once compiled: int64
 
 NICKEL_1E9: Final = 50_000_000
 FINE_RUNGS: Final = 100  # 5.00 points: an option's tick is five nickels above
@@ -79,7 +80,7 @@ CHILD: Final = np.dtype(
 
 
 class Market(NamedTuple):
-    """The market as arrays: i instruments, each with 2 × near resting orders at the touch.
+    """The market as arrays: i instruments, each with 2 * near resting orders at the touch.
 
     `near` (i * 2 * near,) holds bids then asks of each instrument, and `near_rung` their rungs,
     apart so that both sides of an instrument share a cache line; `deep` (d,) holds the orders far

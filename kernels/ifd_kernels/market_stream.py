@@ -56,6 +56,7 @@ from ifd_kernels.market_state import (
     TABLE_QUOTE_SIZE,
     TABLE_SENDING,
     WORDS,
+    Integer,
     Market,
 )
 from ifd_kernels.market_trades import trade
@@ -69,7 +70,7 @@ TRIES_MAX: Final = 200  # a child that finds nobody so often is left out
 
 
 @leaf
-def start_packet(market: Market, ts_event_ns: int, bits: int) -> None:
+def start_packet(market: Market, ts_event_ns: Integer, bits: Integer) -> None:
     """Set the clock for the records of one packet sent at `ts_event_ns`.
 
     ts_recv never runs backwards: a late packet holds up those behind it, as on a wire.
@@ -83,7 +84,7 @@ def start_packet(market: Market, ts_event_ns: int, bits: int) -> None:
 
 
 @leaf
-def next_time(market: Market, bits: int) -> int:
+def next_time(market: Market, bits: Integer) -> Integer:
     """Return the time of the next packet: heavy-tailed gaps at the pace of the time of day."""
     ts_event_ns = market.state[S_TS_EVENT]
     part = (ts_event_ns - market.rule[R_OPEN_NS]) // FIVE_MINUTES_NS
@@ -93,7 +94,7 @@ def next_time(market: Market, bits: int) -> int:
 
 
 @leaf
-def move_future(market: Market, bits: int) -> None:
+def move_future(market: Market, bits: Integer) -> None:
     """Take one step of the future's walk, between the walls that keep far orders far."""
     if bits & 0xFFFF >= market.rule[R_MOVE]:
         return
@@ -104,7 +105,7 @@ def move_future(market: Market, bits: int) -> None:
 
 
 @leaf
-def send_quotes(market: Market, bits: int) -> None:
+def send_quotes(market: Market, bits: Integer) -> None:
     """Publish one packet of quotes: the future's, one instrument's, or several instruments'."""
     count = market.tables[TABLE_PACKET, bits & (TABLE_LENGTH - 1)]
     bits >>= 12
@@ -121,7 +122,7 @@ def send_quotes(market: Market, bits: int) -> None:
 
 
 @kernel
-def run(market: Market) -> int:
+def run(market: Market) -> Integer:
     """Write continuous trading to `out`: DONE at the close or the last record, else NEED_ROWS.
 
     What is written does not depend on the size of `out`: stopped anywhere and called again with
@@ -156,7 +157,7 @@ def run(market: Market) -> int:
 
 
 @kernel
-def trade_child(market: Market, child: int, bits: int) -> None:
+def trade_child(market: Market, child: Integer, bits: Integer) -> None:
     """Trade the next child of a planted metaorder in full, and note how."""
     plan = market.plan
     slot = np.int64(plan[child]["slot"])
@@ -209,8 +210,8 @@ def fill_books(market: Market) -> None:
 
 
 @kernel
-def snapshot(market: Market) -> int:
-    """Write every resting order in queue order, after an R: DONE, or NEED_ROWS between two books."""
+def snapshot(market: Market) -> Integer:
+    """Write every resting order in queue order, after an R: DONE or NEED_ROWS between books."""
     state = market.state
     near = market.rule[R_NEAR]
     capacity = market.out.shape[0] // WORDS

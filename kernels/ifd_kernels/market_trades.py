@@ -38,6 +38,7 @@ from ifd_kernels.market_state import (
     S_TS_RECV,
     TABLE_LENGTH,
     TABLE_LOTS,
+    Integer,
     Market,
 )
 from ifd_kernels.randomness import next_bits
@@ -50,7 +51,7 @@ PLAN_RUNG: Final = 2
 
 
 @leaf
-def best_order(market: Market, base: int, sign: int) -> int:
+def best_order(market: Market, base: Integer, sign: Integer) -> Integer:
     """Return the index of the first in queue among the `near` orders from `base`, -1: none.
 
     `sign` is 1 for bids and -1 for asks. Orders of the plan at hand are passed over.
@@ -70,7 +71,9 @@ def best_order(market: Market, base: int, sign: int) -> int:
 
 
 @kernel
-def plan_fills(market: Market, slot: int, is_buy: bool, asked: int, bits: int, forced: bool) -> int:
+def plan_fills(
+    market: Market, slot: Integer, is_buy: bool, asked: Integer, bits: Integer, forced: bool
+) -> Integer:
     """Choose the resting orders an aggressor meets, best price and first in queue; return how many.
 
     With `forced` the last of them is an iceberg that takes all that is left.
@@ -103,7 +106,7 @@ def plan_fills(market: Market, slot: int, is_buy: bool, asked: int, bits: int, f
 
 
 @kernel
-def tell(market: Market, slot: int, is_buy: bool, count: int, implied: bool) -> int:
+def tell(market: Market, slot: Integer, is_buy: bool, count: Integer, implied: bool) -> Integer:
     """Publish one T for each price and an F for each order of the plan; return the contracts."""
     kind = np.int64(market.instrument[slot]["kind"])
     aggressor = SIDE_BID if is_buy else SIDE_ASK
@@ -133,7 +136,7 @@ def tell(market: Market, slot: int, is_buy: bool, count: int, implied: bool) -> 
 
 
 @kernel
-def fill(market: Market, slot: int, side: int, item: int, price: int) -> None:
+def fill(market: Market, slot: Integer, side: Integer, item: Integer, price: Integer) -> None:
     """Publish the F of one order of the plan, now and then wrong as on a real tape."""
     order = market.fills[item, PLAN_ORDER]
     lots = market.fills[item, PLAN_LOTS]
@@ -154,7 +157,7 @@ def fill(market: Market, slot: int, side: int, item: int, price: int) -> None:
 
 
 @kernel
-def settle(market: Market, slot: int, is_buy: bool, count: int, last: bool) -> None:
+def settle(market: Market, slot: Integer, is_buy: bool, count: Integer, last: bool) -> None:
     """Publish what the plan did to each of its orders, and do it: C, M, or a refreshed iceberg."""
     kind = np.int64(market.instrument[slot]["kind"])
     side = SIDE_ASK if is_buy else SIDE_BID
@@ -185,7 +188,9 @@ def settle(market: Market, slot: int, is_buy: bool, count: int, last: bool) -> N
 
 
 @kernel
-def trade(market: Market, slot: int, is_buy: bool, asked: int, bits: int, forced: bool) -> int:
+def trade(
+    market: Market, slot: Integer, is_buy: bool, asked: Integer, bits: Integer, forced: bool
+) -> Integer:
     """Let an aggressor take up to `asked` contracts; return what it got.
 
     T and F come in one packet, the changes of the book in the next, some 11 us later, of the
@@ -211,7 +216,7 @@ def trade(market: Market, slot: int, is_buy: bool, asked: int, bits: int, forced
 
 
 @kernel
-def print_legs(market: Market, slot: int, is_buy: bool, lots: int) -> None:
+def print_legs(market: Market, slot: Integer, is_buy: bool, lots: Integer) -> None:
     """Publish the trades of a spread's legs: prints without fills, often without aggressor."""
     bits = next_bits(market.seed)
     for leg in range(2):

@@ -1,0 +1,96 @@
+"""A simulated session on disk: definitions, market-by-order records, and the truth about them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ifd_fast.calendar import Session, load_sessions
+from ifd_fast.dbnwriter import DbnWriter, encode_definitions, encode_header
+from ifd_fast.errors import UsageError
+from ifd_fast.simulation import PREOPEN_NS, Plant, Simulation
+from ifd_fast.world import World
+from ifd_kernels import layout
+from ifd_kernels import market_state as ms
+
+__all__ = ["Written", "parse_plant", "pick_sessions", "write_session"]
+
+
+class Written(NamedTuple):
+    """What `write_session` wrote."""
+
+    trade_date: dt.date
+    path: Path
+    definitions: Path
+    records: int
+    trades: int
+    bytes_raw: int
+    bytes_file: int
+
+
+def parse_plant(text: str) -> Plant:
+    """Return the plant that `text` describes, SYMBOL:BUY|SELL:START_S:DURATION_S:CONTRACTS[:N]."""
+    parts = text.rsplit(":", 5)
+    if len(parts) == 6 and parts[1] not in ("BUY", "SELL"):
+        parts = text.rsplit(":", 4)
+    if len(parts) < 5 or parts[1] not in ("BUY", "SELL"):
+        raise UsageError(
+            f"`--plant` must be SYMBOL:BUY|SELL:START_S:DURATION_S:CONTRACTS[:CHILDREN], "
+            f"was {text!r}."
+        )
+    try:
+        start_s, duration_s, contracts = float(parts[2]), float(parts[3]), int(parts[4])
+        children = int(parts[5]) if len(parts) == 6 else max(1, contracts // 5)
+    except ValueError:
+        raise UsageError(f"`--plant` {text!r} has a part that is no number.") from None
+    if start_s < 0 or duration_s <= 0 or contracts < 1 or children < 1:
+        raise UsageError(f"`--plant` {text!r}: times and counts must be above 0.")
+    return Plant(parts[0], parts[1], start_s, duration_s, contracts, children)
+
+
+def pick_sessions(first: dt.date, count: int) -> list[Session]:
+    """Return `count` sessions from the trade date `first` on."""
+    found = [session for session in load_sessions() if session.trade_date >= first][:count]
+    if len(found) < count:
+        raise UsageError(f"The calendar has {len(found)} sessions from {first}, not {count}.")
+    return found
+
+
+def write_session(
+    world: World,
+    seed: int,
+    session: Session,
+    out: Path,
+    *,
+    compress: bool = True,
+    plants: Sequence[Plant] = (),
+    records: int | None = None,
+) -> Written:
+    """Write the definition file, the MBO file and the truth of one session into `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    simulation = Simulation(world, seed, session, plants, records)
+    first_ns, last_ns = simulation.start_ns - PREOPEN_NS, simulation.end_ns
+    stem = f"glbx-mdp3-{session.trade_date:%Y%m%d}"
+    definitions = out / f"{stem}.definition.dbn.zst"
+    header = encode_header("definition", simulation.chain, first_ns, last_ns, session.trade_date)
+    with DbnWriter(definitions, header) as writer:
+        writer.write(encode_definitions(simulation.chain, first_ns))
+    path = out / f"{stem}.mbo.dbn{'.zst' if compress else ''}"
+    header = encode_header("mbo", simulation.chain, first_ns, last_ns, session.trade_date)
+    trades = 0
+    with DbnWriter(path, header) as writer:
+        for chunk in simulation:
+            writer.write(chunk)
+            trades += int(
+                np.count_nonzero((chunk[4 :: ms.WORDS] >> 48) & 255 == layout.ACTION_TRADE)
+            )
+    count = int(simulation.market.state[ms.S_RECORDS])
+    truth = out / f"{stem}.truth.json"
+    truth.write_bytes(simulation.truth(seed))
+    return Written(
+        session.trade_date, path, definitions, count, trades, writer.bytes_raw, path.stat().st_size
+    )
