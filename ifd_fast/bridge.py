@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from ifd_fast.config import load_settings
 from ifd_fast.detection import IFDv3Engine
 from ifd_fast.distribution import LiveStreamingConfig, SignalDistributor
 from ifd_fast.errors import UsageError
@@ -15,16 +17,30 @@ if TYPE_CHECKING:
     from ifd_fast.signals import InstitutionalSignalV3
     from ifd_fast.streaming import MBOStreamingClient
 
-__all__ = ["connect_mbo_to_ifd", "handle_institutional_signal", "run_ifd_v3_analysis"]
+__all__ = [
+    "connect_mbo_to_ifd",
+    "handle_institutional_signal",
+    "run_ifd_v3_analysis",
+    "shared_distributor",
+]
 
 _CONFIG_KEYS = ("profile", "baselines")
 
 
 def handle_institutional_signal(
-    signal: InstitutionalSignalV3, distributor: SignalDistributor
+    signal: InstitutionalSignalV3, distributor: SignalDistributor | None = None
 ) -> bool:
-    """Pass one signal on to dashboards and alert handlers; return whether it was."""
-    return distributor.distribute_signal(signal)
+    """Pass one signal on to dashboards and alert handlers; return whether it was.
+
+    Without a distributor it goes to `shared_distributor()`, which callers add receivers to.
+    """
+    return (distributor or shared_distributor()).distribute_signal(signal)
+
+
+@cache
+def shared_distributor() -> SignalDistributor:
+    """Return the process's one distributor, made with the limits of the settings in force."""
+    return SignalDistributor(LiveStreamingConfig(load_settings().profile))
 
 
 def connect_mbo_to_ifd(
