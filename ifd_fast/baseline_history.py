@@ -73,7 +73,7 @@ _FACTS: Final = f"""
             THEN round(({_LOG_RATIO}) * {RATIO_UNIT})::INTEGER ELSE {NO_RATIO} END AS ratio
     FROM facts AS f
     JOIN listed AS l USING (trade_date, instrument_id)
-    JOIN mids AS m ON m.window_end = f.window_end AND m.underlying = l.underlying
+    JOIN mids AS m ON m.window_end = f.window_end AND m.underlying_id = l.underlying_id
     WHERE f.trade_date = $day AND l.trade_date = $day AND m.trade_date = $day AND f.quality <> 'F'
 """  # noqa: S608  # our own constants
 
@@ -187,8 +187,10 @@ def _stage_mids(connection: DuckDBPyConnection) -> None:
         WITH known AS (
             SELECT underlying, make_timestamp_ns(window_end_ns) AS window_end, mid
             FROM pulses SEMI JOIN history USING (trade_date) WHERE mid IS NOT NULL)
-        SELECT a.trade_date, a.underlying, a.window_end, k.mid, a.weight * s.share AS amount
-        FROM (SELECT * FROM seen CROSS JOIN (SELECT DISTINCT underlying FROM listed)) AS a
+        SELECT a.trade_date, a.underlying_id, a.window_end, k.mid,
+            a.weight * s.share AS amount
+        FROM (SELECT * FROM seen CROSS JOIN (
+            SELECT DISTINCT underlying, underlying_id FROM listed)) AS a
         JOIN shares AS s USING (bin)
         ASOF LEFT JOIN known AS k
             ON k.underlying = a.underlying AND a.window_end >= k.window_end
@@ -250,9 +252,8 @@ def _moneyness_exposure(connection: DuckDBPyConnection, groups: int) -> NDArray[
         "strike FROM listed ORDER BY day, group_id, strike"
     ).fetchnumpy()
     mids = connection.execute(
-        "SELECT date_diff('day', DATE '1970-01-01', m.trade_date) AS day, l.underlying_id, m.mid, "
-        "m.amount FROM mids AS m JOIN (SELECT DISTINCT underlying, underlying_id FROM listed) AS l "
-        "USING (underlying) WHERE m.mid > 0 ORDER BY day, l.underlying_id"
+        "SELECT date_diff('day', DATE '1970-01-01', trade_date) AS day, underlying_id, mid, amount "
+        "FROM mids WHERE mid > 0 ORDER BY day, underlying_id"
     ).fetchnumpy()
     key = listed["day"].astype(np.int64) * groups + listed["group_id"]
     starts = np.flatnonzero(np.diff(key, prepend=-1))
@@ -335,7 +336,7 @@ def _take_excluded(
         SELECT l.strike_cell, l.group_id, l.option_type, {_MONEYNESS} AS near, m.amount
         FROM facts AS f
         JOIN listed AS l USING (trade_date, instrument_id)
-        JOIN mids AS m ON m.window_end = f.window_end AND m.underlying = l.underlying
+        JOIN mids AS m ON m.window_end = f.window_end AND m.underlying_id = l.underlying_id
         WHERE f.quality = 'F'
         """  # noqa: S608  # our own constants
     ).fetchnumpy()
@@ -351,14 +352,14 @@ def _underlyings(connection: DuckDBPyConnection) -> list[tuple[str, int, float]]
     rows = connection.execute(
         """
         SELECT u.underlying, coalesce(f.instrument_id, 0), coalesce(m.mid, 'nan'::DOUBLE)
-        FROM (SELECT DISTINCT underlying FROM listed) AS u
+        FROM (SELECT DISTINCT underlying, underlying_id FROM listed) AS u
         LEFT JOIN (
             SELECT symbol, arg_max(instrument_id, trade_date) AS instrument_id
             FROM listings SEMI JOIN history USING (trade_date)
             WHERE option_type = 'F' GROUP BY symbol) AS f ON f.symbol = u.underlying
         LEFT JOIN (
-            SELECT underlying, arg_max(mid, window_end) AS mid
-            FROM mids WHERE mid IS NOT NULL GROUP BY underlying) AS m USING (underlying)
+            SELECT underlying_id, arg_max(mid, window_end) AS mid
+            FROM mids WHERE mid IS NOT NULL GROUP BY underlying_id) AS m USING (underlying_id)
         ORDER BY u.underlying
         """
     ).fetchall()
