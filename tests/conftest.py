@@ -34,7 +34,8 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, in the reduced passes, what belongs to the full one only."""
     left_out = ({"jit"} if JIT_OFF else set()) | ({"slow"} if REDUCED else set())
-    kept, dropped = [], []
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
         (dropped if marks & left_out else kept).append(item)
