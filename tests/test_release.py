@@ -27,7 +27,7 @@ def project() -> dict[str, object]:
 
 
 def test_version_is_one() -> None:
-    """pyproject.toml and the package name the same version."""
+    """Both pyproject.toml and the package name the same version."""
     assert project()["version"] == ifd_fast.__version__
 
 
