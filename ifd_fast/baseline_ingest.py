@@ -21,7 +21,7 @@ from ifd_fast.errors import DataError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Ingested", "SessionSource", "ingest_session", "read_sources"]
+__all__ = ["Ingested", "SessionSource", "ingest_session", "insert_pulses", "read_sources"]
 
 _TIMES: Final = ("TIMESTAMP_NS",)
 _FILES: Final = ("facts.parquet", "instruments.parquet", "session.json")

@@ -165,7 +165,8 @@ def prune_sessions(connection: DuckDBPyConnection, keep_sessions: int) -> list[s
         return []
     with transaction(connection):
         for table in SESSION_TABLES:
-            connection.execute(f"DELETE FROM {table} WHERE trade_date <= ?", [old[0][0]])  # noqa: S608  # our own table names
+            query = f"DELETE FROM {table} WHERE trade_date <= ?"  # noqa: S608  # our own names
+            connection.execute(query, [old[0][0]])
     connection.execute("CHECKPOINT")
     return sorted(str(row[0]) for row in old)
 

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from ifd_fast.baseline_estimates import Arrays
 
-__all__ = ["baseline"]
+__all__ = ["baseline", "build", "prune", "show"]
 
 _STORE = click.option(
     "--db",
