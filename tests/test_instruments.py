@@ -245,7 +245,7 @@ def test_option_without_strike_is_not_mapped() -> None:
         ("Y", 8, 1, 0),
         ("N", 7, 0, 1),
         ("~", 7, 1, 0),
-        ("~", 8, 0, 1),
+        *(("~", action, 0, 1) for action in (8, 9, 10, 12, 15)),
         ("~", 14, 1, 1),
         ("~", 14, 0, 0),
     ],
