@@ -78,7 +78,8 @@ def test_the_kernel_is_far_faster_than_its_oracle() -> None:
     ]
     names = market.score.expected.dtype.names or ()
     expected = [{name: row[name] for name in names} for row in market.score.expected]
-    profile = {name: market.score.profile[name][0] for name in market.score.profile.dtype.names}
+    asked = market.score.profile.dtype.names or ()
+    profile = {name: market.score.profile[name][0] for name in asked}
     scorer = Scorer(slots, expected, market.score.season.tolist(), OPEN_NS, profile)
     start = time.perf_counter()
     first = int(market.flow[0]["second"])

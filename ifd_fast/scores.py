@@ -27,6 +27,7 @@ __all__ = [
     "score_one",
     "set_expected",
     "take_signals",
+    "unknown_expected",
 ]
 
 SECOND_NS: Final = 1_000_000_000

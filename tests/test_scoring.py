@@ -263,6 +263,23 @@ def test_a_late_leg_takes_back_what_was_counted() -> None:
     assert [row["votes_for"] for row in rows] == [14, 9]
 
 
+@pytest.mark.parametrize(("later_mids", "crush"), [([80, 90], 1), ([80, 110], 0)])
+def test_legs_that_fall_while_sold_are_a_volatility_crush(
+    later_mids: list[int | None], crush: int
+) -> None:
+    """Call sold, then put sold, both mids lower than five marks ago: said of the second leg."""
+    sold = [
+        [flow | {"bid": flow["ask"], "ask": (0, 0)} for flow in bought(slot, at(now), 12)]
+        for slot, now in ((0, 420), (1, 440))
+    ]
+    session = quiet(plain_session(), (0, []), (300, []), (420, sold[0]), (440, sold[1]))
+    quotes: list[list[int | None]] = [[100, 100], [100, 100], [80, 100], later_mids]
+    steps = [(*step[:2], mids) for step, mids in zip(session.steps, quotes, strict=True)]
+    call, put = run(session._replace(steps=steps))
+    assert (call["side"], call["crush"], put["side"], put["crush"]) == (-1, 0, -1, crush)
+    assert put["final_confidence"] <= call["final_confidence"]
+
+
 @pytest.mark.parametrize(("cooldown_s", "count"), [(300, 1), (100, 2)])
 def test_an_episode_goes_on_over_breaks_shorter_than_the_cooldown(
     cooldown_s: int, count: int
@@ -295,7 +312,7 @@ def test_more_one_sided_flow_never_lowers_confidence(
         assert grown["final_confidence"] >= row["final_confidence"] * (1 - TOLERANCE)
 
 
-KEYS = {
+KEYS: dict[str, list[Any]] = {
     "min_pressure_ratio": [1.0, 2.0, 20.0, 100.0],
     "min_volume_concentration": [0.0, 0.5, 0.95, 1.0],
     "min_time_persistence": [0.0, 0.5, 0.75, 1.0],

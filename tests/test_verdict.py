@@ -15,6 +15,7 @@ from tests.test_scoring import expected_of, profile_of
 
 TOLERANCE = 1e-9
 
+NAMES = ("bid_volume", "ask_volume", "trades", "kind", "share", "marks")
 counts = st.integers(0, 400)
 
 
@@ -41,7 +42,8 @@ def test_score_record_equals_its_oracle(
     window: dict[str, Any], expected: dict[str, Any], profile: dict[str, Any]
 ) -> None:
     """Every field the oracle knows, for any window, history and profile."""
-    wanted = oracle.score_record(*window.values(), expected, profile)
+    bid, ask, trades, kind, share, marks = (window[name] for name in NAMES)
+    wanted = oracle.score_record(bid, ask, trades, kind, share, marks, expected, profile)
     actual = judged(window, expected, profile)
     for name, value in wanted.items():
         assert actual[name] == pytest.approx(value, rel=TOLERANCE, abs=1e-300), name

@@ -81,6 +81,7 @@ MAX_DEVIATE: Final = 30.0  # p stays above 1e-198
 MIN_DEVIATE: Final = 4.2
 
 MIN_RATIO_SD: Final = 0.25
+MAX_RATIO: Final = 100.0  # no log ratio of contracts comes near it
 MAX_RATIO_MEAN: Final = 20.0  # a mean beyond it, or NaN, is no mean
 NORMAL_90: Final = 1.2815515655446004
 MARKS_F: Final = MARK_TAPE_GAP | MARK_STALE | MARK_UNMAPPED | MARK_PARTLY_OBSERVED
@@ -205,9 +206,12 @@ def percentile_rank(value: float, expected: Records, slot: int) -> float:
     if not expected[slot]["sessions"] > 0.0:
         return 50.0
     q = expected[slot]["log_ratio_quantiles"]
-    if value < q[2]:
-        return 100.0 - upper_rank(-value, -q[2], -q[1], -q[0])
-    return upper_rank(value, q[2], q[3], q[4])
+    median = bounded(q[2], -MAX_RATIO, MAX_RATIO)
+    if value < median:
+        upper, top = bounded(q[1], -MAX_RATIO, MAX_RATIO), bounded(q[0], -MAX_RATIO, MAX_RATIO)
+        return 100.0 - upper_rank(-value, -median, -upper, -top)
+    upper, top = bounded(q[3], -MAX_RATIO, MAX_RATIO), bounded(q[4], -MAX_RATIO, MAX_RATIO)
+    return upper_rank(value, median, upper, top)
 
 
 @kernel

@@ -36,9 +36,9 @@ from ifd_kernels.layout import (
     SECOND_NS,
     TOUCH_REBUILT,
     TOUCH_SUSPECT,
-    UNDEF_PRICE,
     Records,
 )
+from ifd_kernels.mids import falls_while_sold, mark_mids
 from ifd_kernels.signals import EXPECTED, OPENS_ALERT, OPENS_CANDIDATE, PROFILE, SIGNAL
 from ifd_kernels.verdict import judge, score_record
 from ifd_kernels.votes import (
@@ -49,8 +49,6 @@ from ifd_kernels.votes import (
     DIRTY_DONE,
     EVALUATIONS,
     FAMILY,
-    MARK,
-    MARKS_KEPT,
     NOW,
     OBSERVED,
     OPEN,
@@ -61,8 +59,6 @@ from ifd_kernels.votes import (
     Score,
     advance_tails,
     can_score,
-    mark_mids,
-    middle,
     note_flow,
 )
 
@@ -195,23 +191,6 @@ def persistence_of(score: Score, slot: int, side: int) -> float:
     if active < 2:
         return 0.5
     return leaning / active
-
-
-@kernel
-def falls_while_sold(score: Score, slot: int, touch: Records, side: int) -> bool:
-    """Return whether the mid moved with the side since the mark five marks ago.
-
-    And the slot's own votes of 300 s lean that way: falling while sold, rising while bought.
-    """
-    then = score.mids[(score.cursor[MARK] - 5) & (MARKS_KEPT - 1), slot]
-    now = middle(touch, slot)
-    if then == UNDEF_PRICE or now == UNDEF_PRICE:
-        return False
-    bid = score.windows[slot, 1, 0]
-    ask = score.windows[slot, 1, 1]
-    if side == 1:
-        return now > then and ask > bid
-    return now < then and bid > ask
 
 
 @kernel

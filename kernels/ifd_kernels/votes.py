@@ -34,8 +34,6 @@ __all__ = [
     "can_score",
     "check_votes_room",
     "mark_all_dirty",
-    "mark_mids",
-    "middle",
     "note_flow",
     "open_session",
 ]
@@ -71,9 +69,7 @@ TAIL_NS: Final = (
 TAILS: Final = 8
 TAIL_OF_WINDOW: Final = (0, 4, 5, 6)
 BLOCKS: Final = 5  # of 60 s
-MARK_NS: Final = 60 * SECOND_NS
 MARKS_KEPT: Final = 8
-MID_LIMIT: Final = 2**61  # twice a price beyond it would overflow
 
 # Score.cursor, int64
 TAIL: Final = 0  # ... TAIL + 7: sequence number of the oldest entry younger than TAIL_NS
@@ -346,39 +342,6 @@ def advance_tails(score: Score, instant_ns: int) -> None:
             touch_slot(score, int(score.log[index]["slot"]))
             sequence += 1
         score.cursor[TAIL + tail] = sequence
-
-
-@kernel
-def middle(touch: Records, slot: int) -> int:
-    """Return bid + ask of the slot, UNDEF_PRICE without both or beyond any price's bounds."""
-    if touch[slot]["changes"] == 0:
-        return UNDEF_PRICE
-    bid = int(touch[slot]["bid_price_1e9"])
-    ask = int(touch[slot]["ask_price_1e9"])
-    if bid > MID_LIMIT or ask > MID_LIMIT or bid < -MID_LIMIT or ask < -MID_LIMIT:
-        return UNDEF_PRICE
-    return bid + ask
-
-
-@kernel
-def mark_mids(score: Score, instant_ns: int, touch: Records) -> None:
-    """Keep all mids at each 60 s mark up to the instant. O(n) once a mark.
-
-    No record was applied since the last instant that lay before a skipped mark, so what stands
-    now stood there as well.
-    """
-    mark = instant_ns // MARK_NS
-    last = score.cursor[MARK]
-    if mark <= last:
-        return
-    first = last + 1 if last >= 0 and mark - last < MARKS_KEPT else mark - MARKS_KEPT + 1
-    if last < 0:
-        first = mark
-    for kept in range(first, mark + 1):
-        row = kept & (MARKS_KEPT - 1)
-        for slot in range(score.cursor[SLOTS]):
-            score.mids[row, slot] = middle(touch, slot)
-    score.cursor[MARK] = mark
 
 
 @kernel

@@ -108,10 +108,10 @@ def percentile_rank(value: float, quantiles: list[float], sessions: float) -> fl
     """
     if not sessions > 0:
         return 50.0
-    if value < quantiles[2]:
-        mirrored = [-quantiles[4], -quantiles[3], -quantiles[2], -quantiles[1], -quantiles[0]]
-        return 100.0 - upper_rank(-value, mirrored[2:])
-    return upper_rank(value, quantiles[2:5])
+    known = [bounded(quantile, -100.0, 100.0) for quantile in quantiles]
+    if value < known[2]:
+        return 100.0 - upper_rank(-value, [-known[2], -known[1], -known[0]])
+    return upper_rank(value, known[2:5])
 
 
 def upper_rank(value: float, knots: list[float]) -> float:

@@ -15,7 +15,13 @@ from tests.oracle.votes import (
     votes,
 )  # fmt: skip
 
-COVERS = ["score_instant", "refresh_family"]
+COVERS = [
+    "refresh_family",
+    "score_instant",
+    "mids.falls_while_sold",
+    "mids.mark_mids",
+    "mids.middle",
+]
 
 CAPS = [1, 10]
 NAMES = ["votes_1", "votes_10"]

@@ -13,8 +13,6 @@ COVERS = [
     "can_score",
     "check_votes_room",
     "mark_all_dirty",
-    "mark_mids",
-    "middle",
     "note_flow",
     "open_session",
 ]
