@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ifd_kernels._jit import kernel
 from ifd_kernels.layout import CONSUMED, DONE, PUBLISHED, REFUSED, RING_FULL, Ring
 
@@ -10,18 +12,20 @@ __all__ = ["push_batch", "read_batch"]
 
 @kernel
 def copy_event(source: Ring, source_index: int, target: Ring, target_index: int) -> None:
-    """Copy all columns of one event; indexes are positions in the columns. O(1)."""
-    target.ts_event_ns[target_index] = source.ts_event_ns[source_index]
-    target.ts_recv_ns[target_index] = source.ts_recv_ns[source_index]
-    target.order_id[target_index] = source.order_id[source_index]
-    target.price_1e9[target_index] = source.price_1e9[source_index]
-    target.size[target_index] = source.size[source_index]
-    target.instrument_id[target_index] = source.instrument_id[source_index]
-    target.sequence[target_index] = source.sequence[source_index]
-    target.slot[target_index] = source.slot[source_index]
-    target.flags[target_index] = source.flags[source_index]
-    target.action[target_index] = source.action[source_index]
-    target.side[target_index] = source.side[source_index]
+    """Copy all columns of one event; indexes >= 0 into the columns. O(1)."""
+    # Unsigned, or each access first asks whether it counts from the end.
+    at, to = np.uint64(source_index), np.uint64(target_index)
+    target.ts_event_ns[to] = source.ts_event_ns[at]
+    target.ts_recv_ns[to] = source.ts_recv_ns[at]
+    target.order_id[to] = source.order_id[at]
+    target.price_1e9[to] = source.price_1e9[at]
+    target.size[to] = source.size[at]
+    target.instrument_id[to] = source.instrument_id[at]
+    target.sequence[to] = source.sequence[at]
+    target.slot[to] = source.slot[at]
+    target.flags[to] = source.flags[at]
+    target.action[to] = source.action[at]
+    target.side[to] = source.side[at]
 
 
 @kernel

@@ -162,7 +162,6 @@ def frame_batch(
             length = np.int64(buffer[offset]) * 4
             if length < RECORD_HEADER_BYTES:
                 status = REFUSED
-                note_refusal(refused, counters, np.int64(COUNT_UNWALKABLE), base + offset)
                 break
             if offset + length > stop:
                 break
@@ -185,6 +184,8 @@ def frame_batch(
             note_refusal(refused, counters, verdict, base + offset)
         records += 1
         offset += length
+    if status == REFUSED:
+        note_refusal(refused, counters, np.int64(COUNT_UNWALKABLE), base + offset)
     ring.cursor[PUBLISHED] = published
     counters[COUNT_BYTES] = base + offset
     counters[COUNT_RECORDS] += records
