@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DbnWriter", "encode_definitions", "encode_header"]
+__all__ = ["DbnWriter", "Interval", "Mapping", "encode_definitions", "encode_header"]
 
 DATASET: Final = "GLBX.MDP3"
 VERSION: Final = 3

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from ifd_fast.errors import ConfigError
 
-__all__ = ["Listing", "expiry_symbol", "list_chain"]
+__all__ = ["Listing", "expiry_symbol", "list_chain", "list_expiries", "quarter_end"]
 
 CHICAGO: Final = ZoneInfo("America/Chicago")
 MONTH_CODES: Final = "FGHJKMNQUVXZ"

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from ifd_fast.errors import ConfigError
 from ifd_kernels.market_state import TABLE_LENGTH, VALUE_STEPS, VALUE_ZERO
 
-__all__ = ["alias_table", "gap_table", "latency_table", "sending_table", "share_table"]
+__all__ = [
+    "alias_table",
+    "gap_table",
+    "latency_table",
+    "market_tables",
+    "sending_table",
+    "share_table",
+    "value_table",
+]
 
 ALIAS_ONE: Final = 65_536
 NORMAL: Final = NormalDist()

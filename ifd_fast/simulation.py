@@ -24,7 +24,7 @@ from ifd_kernels.market_opening import cross_books, open_market
 from ifd_kernels.market_quotes import fair_rung
 from ifd_kernels.market_stream import fill_books, run, snapshot
 
-__all__ = ["PREOPEN_NS", "Plant", "Simulation"]
+__all__ = ["PREOPEN_NS", "Plant", "Simulation", "mix_seed"]
 
 MASK: Final = 2**64 - 1
 CHANCE: Final = 65_536

@@ -51,8 +51,9 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # databento's own call of pandas
 def test_databento_reads_what_is_written(tmp_path: Path) -> None:
-    """to_df maps every record to its symbol by the file's own metadata."""
+    """Its `to_df` maps every record to its symbol by the file's own metadata."""
     run(tmp_path, "--sessions", "1")
     (path,) = (tmp_path / "out").glob("*.mbo.dbn.zst")
     frame = DBNStore.from_bytes(path.read_bytes()).to_df()

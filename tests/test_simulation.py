@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -21,6 +22,8 @@ from ifd_fast.calendar import Session, load_sessions
 from ifd_fast.errors import ConfigError, UsageError
 from ifd_fast.optionchain import expiry_symbol, list_chain, list_expiries, quarter_end
 from ifd_fast.quantiles import alias_table, gap_table, share_table
+from ifd_fast.simreport import measure_marginals
+from ifd_fast.simulated_files import write_session
 from ifd_fast.simulation import Plant, Simulation
 from ifd_fast.world import World, load_world, presets
 from ifd_kernels import layout
@@ -55,7 +58,7 @@ def small_world(**book: object) -> World:
 
 def stream(world: World, seed: int = 7, **options: object) -> bytes:
     """Return all records of a session."""
-    simulation = Simulation(world, seed, session(), **options)  # type: ignore[arg-type]
+    simulation = Simulation(world, seed, session(), **options)  # type: ignore[arg-type]  # a keyword each
     return b"".join(chunk.tobytes() for chunk in simulation)
 
 
@@ -364,11 +367,32 @@ def test_workloads_have_their_sizes() -> None:
         assert live == pytest.approx(orders, rel=0.03)
 
 
-def test_unknown_worlds_are_refused(tmp_path: pytest.TempPathFactory) -> None:
+def test_unknown_worlds_are_refused(tmp_path: Path) -> None:
     """A name that is no preset and no file, or a key that no code reads, is refused by name."""
     with pytest.raises(ConfigError, match="session"):
         load_world("nowhere")
-    path = tmp_path / "world.toml"  # type: ignore[operator]
+    path = tmp_path / "world.toml"
     path.write_text('name = "x"\nhats = 3\n[chain]\nexpiries = ["quarter"]\nstrikes = 3\n')
     with pytest.raises(ConfigError, match="hats"):
         load_world(path)
+
+
+# --- beside a real market ---------------------------------------------------------------------
+
+
+def test_the_marginals_resemble_a_real_evening(
+    tmp_path: Path, real_data: Callable[[str], Path]
+) -> None:
+    """Latency, sending time, sideless volume and fills lie near those of ESH4 after its open."""
+    real = measure_marginals(real_data("glbx/futures/esh4-20231225-first24000.mbo.dbn.zst"))
+    written = write_session(small_world(), 7, session(), tmp_path)
+    simulated = measure_marginals(written.path)
+    for name in ("latency us, 50 %", "ts_in_delta us, 50 %", "ts_in_delta us, 90 %"):
+        assert simulated[name] == pytest.approx(real[name], rel=0.1), name
+    assert simulated["latency us, 90 %"] == pytest.approx(real["latency us, 90 %"], rel=0.5)
+    assert simulated["F contracts / T contracts"] == pytest.approx(
+        real["F contracts / T contracts"], rel=0.15
+    )
+    assert 0.02 < simulated["volume, side N"] < 0.08
+    for share in ("share of A", "share of C", "share of M"):
+        assert 0.1 < simulated[share] < 0.65

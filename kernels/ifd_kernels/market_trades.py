@@ -191,7 +191,7 @@ def settle(market: Market, slot: Integer, is_buy: bool, count: Integer, last: bo
 def trade(
     market: Market, slot: Integer, is_buy: bool, asked: Integer, bits: Integer, forced: bool
 ) -> Integer:
-    """Let an aggressor take up to `asked` contracts; return what it got.
+    """Let an aggressor take up to `asked` contracts; return what it received.
 
     T and F come in one packet, the changes of the book in the next, some 11 us later, of the
     same ts_event: the order of a real tape.
