@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifd_kernels._jit import kernel
-from ifd_kernels.layout import Ring
+from ifd_kernels.layout import Integer, Ring
 
 __all__ = ["W1", "W2", "Feed", "Workload", "make_ring"]
 
@@ -58,7 +58,7 @@ def draw(state: State) -> float:
 
 
 @kernel
-def steps(state: State, mean: float) -> int:
+def steps(state: State, mean: float) -> Integer:
     """Return a geometric number with about this mean."""
     return np.int64(-np.log(1.0 - draw(state)) * mean)
 
@@ -66,14 +66,14 @@ def steps(state: State, mean: float) -> int:
 @kernel
 def write(
     ring: Ring,
-    i: int,
-    slot: int,
-    action: int,
-    side: int,
-    order_id: int,
-    price: int,
-    size: int,
-    flags: int,
+    i: Integer,
+    slot: Integer,
+    action: Integer,
+    side: Integer,
+    order_id: Integer,
+    price: Integer,
+    size: Integer,
+    flags: Integer,
 ) -> None:
     """Write one event."""
     ring.ts_event_ns[i] = i
@@ -89,7 +89,7 @@ def write(
 
 
 @kernel
-def add(state: State, ring: Ring, i: int, slot: int, depth: float) -> None:
+def add(state: State, ring: Ring, i: Integer, slot: Integer, depth: float) -> None:
     """Write the A of a new order."""
     k = state.first[slot] + state.length[slot]
     state.length[slot] += 1
@@ -104,17 +104,18 @@ def add(state: State, ring: Ring, i: int, slot: int, depth: float) -> None:
 
 
 @kernel
-def pick(state: State, slot: int) -> int:
+def pick(state: State, slot: Integer) -> Integer:
     """Return one of the instrument's live orders, nine times in ten a recent one."""
     length = state.length[slot]
-    back = np.int64(draw(state) * length)
+    back: Integer = np.int64(draw(state) * length)
     if draw(state) < 0.9:
         back = min(steps(state, 10.0), length - 1)
-    return state.first[slot] + length - 1 - back
+    chosen: Integer = state.first[slot] + length - 1 - back
+    return chosen
 
 
 @kernel
-def change(state: State, ring: Ring, i: int, slot: int) -> None:
+def change(state: State, ring: Ring, i: Integer, slot: Integer) -> None:
     """Write an M: most by a tick or two, some of the size only."""
     k = pick(state, slot)
     side = state.side[k]
@@ -132,7 +133,7 @@ def change(state: State, ring: Ring, i: int, slot: int) -> None:
 
 
 @kernel
-def cancel(state: State, ring: Ring, i: int, slot: int) -> None:
+def cancel(state: State, ring: Ring, i: Integer, slot: Integer) -> None:
     """Write a C, one in twelve a partial one."""
     k = pick(state, slot)
     cut = state.size[k]
@@ -149,7 +150,7 @@ def cancel(state: State, ring: Ring, i: int, slot: int) -> None:
 
 
 @kernel
-def fill_events(state: State, ring: Ring, start: int, stop: int) -> None:
+def fill_events(state: State, ring: Ring, start: Integer, stop: Integer) -> None:
     """Draw the events `start` to `stop` of the session."""
     for i in range(start, stop):
         slot = np.int64(np.searchsorted(state.cumulated, draw(state)))

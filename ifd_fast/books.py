@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from ifd_fast.errors import UsageError
 from ifd_kernels import book as kernel
 from ifd_kernels import levels as slab
-from ifd_kernels.layout import DONE, NEED_LEVELS, NEED_ORDERS, TOUCH, UNDEF_PRICE, Records, Ring
+from ifd_kernels.layout import (
+    DONE,
+    NEED_LEVELS,
+    NEED_ORDERS,
+    TOUCH,
+    UNDEF_PRICE,
+    Integer,
+    Records,
+    Ring,
+)
 from ifd_kernels.orders import ASK, BID, ORDER
 
 __all__ = [
@@ -26,7 +35,9 @@ __all__ = [
     "apply",
     "counts",
     "grow",
+    "grow_levels",
     "levels",
+    "levels_of_side",
     "memory_bytes",
     "orders",
 ]
@@ -120,12 +131,12 @@ def add_slots(book: kernel.Book, slots: int) -> kernel.Book:
     return book._replace(levels=book.levels._replace(sides=sides), touch=touch)
 
 
-def grow(book: kernel.Book, status: int) -> kernel.Book:
+def grow(book: kernel.Book, status: Integer) -> kernel.Book:
     """Return the book with what `status` (NEED_ORDERS or NEED_LEVELS) asks for."""
     if status == NEED_ORDERS:
         return _grow_orders(book)
     if status == NEED_LEVELS:
-        return _grow_levels(book, 2 * len(book.levels.key))
+        return book._replace(levels=grow_levels(book.levels, 2 * len(book.levels.key)))
     raise UsageError(f"`status` must be NEED_ORDERS or NEED_LEVELS, was {status}.")
 
 
@@ -153,19 +164,20 @@ def _grow_orders(book: kernel.Book) -> kernel.Book:
     return book._replace(orders=_zeros(bigger, ORDER), old_orders=book.orders)
 
 
-def _grow_levels(book: kernel.Book, levels: int) -> kernel.Book:
-    old = book.levels
+def grow_levels(old: slab.Levels, levels: int) -> slab.Levels:
+    """Return the levels in a slab of `levels`, or of what the next event may take."""
     levels = max(levels, int(old.heap[slab.NEXT] + old.heap[slab.RESERVE]))
     key, quantity = np.zeros(levels, np.int64), _zeros(levels, slab.QUANTITY)
     used = int(old.heap[slab.NEXT])
     key[:used], quantity[:used] = old.key[:used], old.quantity[:used]
-    return book._replace(levels=old._replace(key=key, quantity=quantity))
+    return old._replace(key=key, quantity=quantity)
 
 
 def apply(ring: Ring, start: int, stop: int, book: kernel.Book) -> kernel.Book:
     """Apply the ring's events `start` to `stop`, growing as needed; return the book."""
+    first: Integer = start
     while True:
-        status, start = kernel.apply_batch(ring, start, stop, book)
+        status, first = kernel.apply_batch(ring, first, stop, book)
         if status == DONE:
             return book
         book = grow(book, status)
@@ -177,15 +189,23 @@ def levels(book: kernel.Book, slot: int) -> tuple[list[Level], list[Level]]:
 
 
 def _side_levels(all_levels: slab.Levels, slot: int, side: int) -> list[Level]:
-    row = all_levels.sides[2 * slot + side]
-    directory = range(int(row["deep_base"]), int(row["deep_base"] + row["deep_length"]))
+    found = levels_of_side(all_levels, 2 * slot + side)
+    return [level._replace(price_1e9=level.price_1e9 ^ -side) for _, level in found]
+
+
+def levels_of_side(all_levels: slab.Levels, row: int) -> list[tuple[int, Level]]:
+    """Return the (key, level) of one row of sides, the best first; the price is the key's."""
+    side = all_levels.sides[row]
+    directory = range(int(side["deep_base"]), int(side["deep_base"] + side["deep_length"]))
     blocks = [tuple(map(int, all_levels.quantity[entry].item())) for entry in directory]
-    blocks.append((int(row["base"]), int(row["length"])))
-    found = [
-        Level(int(all_levels.key[at]) ^ -side, *map(int, all_levels.quantity[at].item()))
-        for base, length in blocks
-        for at in range(base, base + length)
-    ]
+    blocks.append((int(side["base"]), int(side["length"])))
+    found = []
+    for base, length in blocks:
+        for at in range(base, base + length):
+            key = int(all_levels.key[at])
+            contracts, count = map(int, all_levels.quantity[at].item())
+            if count > 0:  # else it is a ghost
+                found.append((key, Level(key, contracts, count)))
     return found[::-1]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ifd_kernels.layout import Ring
 from tests.oracle.book import Event
@@ -97,8 +99,8 @@ def as_ring(stream: Sequence[Event], first: int = 0, capacity: int = 0) -> Ring:
     capacity = capacity or 1 << max(len(stream) - 1, 0).bit_length()
     places = (np.arange(len(stream)) + first) % capacity
 
-    def column(values: list[int], dtype: type) -> np.ndarray[tuple[int], np.dtype]:  # type: ignore[type-arg]
-        filled = np.zeros(capacity, dtype)
+    def column(values: list[int], dtype: type[np.generic]) -> NDArray[Any]:
+        filled: NDArray[Any] = np.zeros(capacity, dtype)
         filled[places] = np.array(values, dtype)
         return filled
 

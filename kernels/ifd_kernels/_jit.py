@@ -23,7 +23,18 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["cache_folder", "kernel", "kernels", "leaf", "load_i64", "load_u32", "load_u64", "natural", "prefetch", "stay_apart"]
+__all__ = [
+    "cache_folder",
+    "kernel",
+    "kernels",
+    "leaf",
+    "load_i64",
+    "load_u32",
+    "load_u64",
+    "natural",
+    "prefetch",
+    "stay_apart",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,6 +49,8 @@ _OPTIONS: Final = {
     "boundscheck": None,
     "_nrt": False,
 }
+_COMPILE: Final = cast("Any", numba.njit)  # its stub knows not all of its options
+_CODE: Final = cast("Any", cgutils)
 _KEPT_CACHES: Final = 4
 _registry: dict[str, Callable[..., object]] = {}
 
@@ -116,7 +129,7 @@ def leaf(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _compile(function: Callable[P, R], options: dict[str, bool]) -> Callable[P, R]:
-    compiled = numba.njit(**_OPTIONS, **options)(function)
+    compiled = _COMPILE(**_OPTIONS, **options)(function)
     if _folder is not None:
         previous = _CONFIG.CACHE_DIR
         _CONFIG.CACHE_DIR = str(_folder)
@@ -136,7 +149,7 @@ def kernels() -> dict[str, Callable[..., object]]:
 def _loader(bits: int, numba_type: Any) -> Any:
     """Build an intrinsic that reads one unaligned little-endian integer from a byte array."""
 
-    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    @intrinsic
     def load(_typingctx: Any, buffer: Any, offset: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array = context.make_array(signature.args[0])(context, builder, args[0])
@@ -166,10 +179,10 @@ if _CONFIG.DISABLE_JIT:
         """Return the little-endian u32 at byte `offset` of `buffer`."""
         return int.from_bytes(bytes(buffer[offset : offset + 4]), "little")
 
-    def prefetch(array: Any, index: int) -> None:
+    def prefetch(array: Any, index: Any) -> None:
         """Do nothing: there is no cache to warm without the compiler."""
 
-    def natural(number: int) -> int:
+    def natural(number: Any) -> Any:
         """Return `number`, an index that is not negative."""
         return number
 
@@ -181,20 +194,20 @@ else:
     load_i64 = _loader(64, types.int64)
     load_u32 = _loader(32, types.uint32)
 
-    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    @intrinsic
     def prefetch(_typingctx: Any, array: Any, index: Any) -> Any:
         """Ask the CPU to bring `array[index]` (1-d, contiguous) into its first cache."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             view = context.make_array(signature.args[0])(context, builder, args[0])
             position = context.cast(builder, args[1], signature.args[1], types.intp)
-            pointer = cgutils.get_item_pointer(
+            pointer = _CODE.get_item_pointer(
                 context, builder, signature.args[0], view, [position], wraparound=False
             )
             byte_pointer = ir.IntType(8).as_pointer()
             word = ir.IntType(32)
             function_type = ir.FunctionType(ir.VoidType(), [byte_pointer, word, word, word])
-            function = cgutils.get_or_insert_function(
+            function = _CODE.get_or_insert_function(
                 builder.module, function_type, "llvm.prefetch.p0i8"
             )
             hints = [word(0), word(3), word(1)]
@@ -203,7 +216,7 @@ else:
 
         return types.void(array, index), codegen
 
-    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    @intrinsic
     def stay_apart(_typingctx: Any) -> Any:
         """Keep the kernel that calls this out of its callers: its path is the rare one.
 
@@ -217,7 +230,7 @@ else:
 
         return types.void(), codegen
 
-    @intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
+    @intrinsic
     def natural(_typingctx: Any, number: Any) -> Any:
         """Return `number` as an index that is promised not to be negative.
 
@@ -228,7 +241,7 @@ else:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             index = context.cast(builder, args[0], signature.args[0], types.int64)
             function_type = ir.FunctionType(ir.VoidType(), [ir.IntType(1)])
-            assume = cgutils.get_or_insert_function(builder.module, function_type, "llvm.assume")
+            assume = _CODE.get_or_insert_function(builder.module, function_type, "llvm.assume")
             builder.call(assume, [builder.icmp_signed(">=", index, index.type(0))])
             return index
 

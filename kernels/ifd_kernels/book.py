@@ -35,6 +35,7 @@ from ifd_kernels.layout import (
     TOUCH_RESET,
     TOUCH_SUSPECT,
     UNDEF_PRICE,
+    Integer,
     Records,
     Ring,
 )
@@ -111,7 +112,7 @@ MOVED_PER_EVENT: Final = 8  # places of the old order table
 
 
 @leaf
-def check_room(book: Book) -> int:
+def check_room(book: Book) -> Integer:
     """Return DONE if the next event surely finds room, else what must grow first."""
     if book.counters[USED] >= book.counters[LIMIT]:
         return NEED_ORDERS
@@ -121,7 +122,7 @@ def check_room(book: Book) -> int:
 
 
 @leaf
-def prefetch_event(book: Book, ring: Ring, i: int) -> None:
+def prefetch_event(book: Book, ring: Ring, i: Integer) -> None:
     """Ask for the cache lines that the event at `i` of the ring will need first."""
     i = natural(i)
     slot = natural(np.int64(ring.slot[i]))
@@ -136,7 +137,7 @@ def prefetch_event(book: Book, ring: Ring, i: int) -> None:
 
 
 @leaf
-def prefetch_levels(book: Book, ring: Ring, i: int) -> None:
+def prefetch_levels(book: Book, ring: Ring, i: Integer) -> None:
     """Ask for the best levels of the side that the event at `i` of the ring names."""
     i = natural(i)
     row = natural((np.int64(ring.slot[i]) << 1) + np.int64(ring.side[i] == SIDE_ASK))
@@ -149,7 +150,7 @@ def prefetch_levels(book: Book, ring: Ring, i: int) -> None:
 
 
 @leaf
-def side_of(side: int) -> int:
+def side_of(side: Integer) -> Integer:
     """Return the book's number of a side byte."""
     if side == SIDE_BID:
         return BID
@@ -182,7 +183,7 @@ def move_orders(book: Book) -> None:
 
 
 @kernel
-def fetch_old_order(book: Book, owner: int, order_id: np.uint64) -> int:
+def fetch_old_order(book: Book, owner: Integer, order_id: np.uint64) -> Integer:
     """Move one order over from the old table; return its place in the new one, or NO_ORDER."""
     stay_apart()
     place = find_order(book.old_orders, owner, order_id)
@@ -196,7 +197,7 @@ def fetch_old_order(book: Book, owner: int, order_id: np.uint64) -> int:
 
 
 @leaf
-def find_live(book: Book, slot: int, order_id: np.uint64) -> int:
+def find_live(book: Book, slot: Integer, order_id: np.uint64) -> Integer:
     """Return the place of a live order, NO_ORDER if there is none."""
     owner = (slot + 1) << 2
     place = find_order(book.orders, owner, order_id)
@@ -214,14 +215,16 @@ def find_live(book: Book, slot: int, order_id: np.uint64) -> int:
 
 
 @leaf
-def count_order(book: Book, slot: int, side: int, change: int) -> None:
+def count_order(book: Book, slot: Integer, side: Integer, change: Integer) -> None:
     """Count an order that comes (1) or goes (-1)."""
     book.counters[LIVE] += change
     book.levels.sides[natural((slot << 1) + (side & 1))]["orders"] += change
 
 
 @kernel
-def replace_order(book: Book, slot: int, old_side: int, side: int, price: int, size: int) -> bool:
+def replace_order(
+    book: Book, slot: Integer, old_side: Integer, side: Integer, price: Integer, size: Integer
+) -> bool:
     """Count an A of a live id; return whether nothing comes in its place."""
     stay_apart()
     book.counters[REPLACED_ADDS] += 1
@@ -234,7 +237,7 @@ def replace_order(book: Book, slot: int, old_side: int, side: int, price: int, s
 
 
 @kernel
-def note_new(book: Book, action: int, side: int, price: int, size: int) -> None:
+def note_new(book: Book, action: Integer, side: Integer, price: Integer, size: Integer) -> None:
     """Count what is odd about an A or M of an id that is not live."""
     stay_apart()
     book.counters[UNKNOWN_MODIFIES] += np.int64(action == ACTION_MODIFY)
@@ -247,7 +250,13 @@ def note_new(book: Book, action: int, side: int, price: int, size: int) -> None:
 
 @leaf
 def apply_order(
-    book: Book, action: int, slot: int, side: int, order_id: np.uint64, price: int, size: int
+    book: Book,
+    action: Integer,
+    slot: Integer,
+    side: Integer,
+    order_id: np.uint64,
+    price: Integer,
+    size: Integer,
 ) -> None:
     """Apply an A, C or M: take the old order off its level, put the new one on its level.
 
@@ -273,11 +282,12 @@ def apply_order(
         old_side = np.int64(orders[place]["owner"]) & 3
         old_price = np.int64(orders[place]["price_1e9"])
         old_size = np.int64(orders[place]["size"])
-        taken, orders_taken = old_size, np.int64(1)
+        taken: Integer = old_size
+        orders_taken = np.int64(1)
         if action == ACTION_MODIFY:
             counters[SIDE_CHANGES] += np.int64(side != old_side)
             side = old_side
-            gone = size == 0
+            gone = bool(size == 0)
             if price == old_price and size != 0:
                 taken, orders_taken, lifted = old_size - size, np.int64(0), False
                 orders[place]["size"] = size
@@ -287,7 +297,7 @@ def apply_order(
             elif size != 0 and price == UNDEF_PRICE:
                 counters[UNPRICED_ORDERS] += 1
         elif action == ACTION_CANCEL:
-            gone = size >= old_size
+            gone = bool(size >= old_size)
             if not gone:
                 taken, orders_taken = size, np.int64(0)
                 orders[place]["size"] = old_size - size
@@ -318,7 +328,7 @@ def apply_order(
 
 
 @kernel
-def clear_slot(book: Book, slot: int) -> None:
+def clear_slot(book: Book, slot: Integer) -> None:
     """Drop all orders of one instrument. O(its blocks of levels): its entries just become dead."""
     stay_apart()
     for row in range(slot << 1, (slot << 1) + 2):
@@ -331,7 +341,7 @@ def clear_slot(book: Book, slot: int) -> None:
 
 
 @kernel
-def note_flags(book: Book, slot: int, action: int, flags: int) -> None:
+def note_flags(book: Book, slot: Integer, action: Integer, flags: Integer) -> None:
     """Keep what an R, a snapshot record or F_MAYBE_BAD_BOOK says about the instrument's book."""
     stay_apart()
     state = np.int64(book.touch[slot]["state"])
@@ -349,7 +359,7 @@ def note_flags(book: Book, slot: int, action: int, flags: int) -> None:
 
 
 @leaf
-def read_touch(book: Book, slot: int) -> int:
+def read_touch(book: Book, slot: Integer) -> Integer:
     """Read the best prices that may have changed since the last F_LAST; say if any of six did."""
     touch = book.touch
     unread = np.int64(touch[slot]["unread"])
@@ -357,8 +367,12 @@ def read_touch(book: Book, slot: int) -> int:
     changed = unread & NEVER_READ != 0
     old_bid, old_bid_size = np.int64(touch[slot]["bid_price_1e9"]), touch[slot]["bid_size"]
     old_ask, old_ask_size = np.int64(touch[slot]["ask_price_1e9"]), touch[slot]["ask_size"]
-    bid, bid_size, bid_count = old_bid, old_bid_size, np.int64(touch[slot]["bid_count"])
-    ask, ask_size, ask_count = old_ask, old_ask_size, np.int64(touch[slot]["ask_count"])
+    bid: Integer = old_bid
+    ask: Integer = old_ask
+    bid_size: Integer = old_bid_size
+    ask_size: Integer = old_ask_size
+    bid_count: Integer = np.int64(touch[slot]["bid_count"])
+    ask_count: Integer = np.int64(touch[slot]["ask_count"])
     if unread & BID_MOVED:
         bid, bid_size, bid_count = best_level(book.levels, slot, np.int64(BID))
     if unread & ASK_MOVED:
@@ -388,7 +402,7 @@ def read_touch(book: Book, slot: int) -> int:
 
 
 @leaf
-def best_level(levels: Levels, slot: int, side: int) -> tuple[int, int, int]:
+def best_level(levels: Levels, slot: Integer, side: Integer) -> tuple[Integer, Integer, Integer]:
     """Return the best (price, contracts, orders) of a side, (UNDEF_PRICE, 0, 0) if it is empty."""
     row = natural((slot << 1) + side)
     length = np.int64(levels.sides[row]["length"])
@@ -400,7 +414,7 @@ def best_level(levels: Levels, slot: int, side: int) -> tuple[int, int, int]:
 
 
 @leaf
-def apply_event(book: Book, ring: Ring, i: int) -> int:
+def apply_event(book: Book, ring: Ring, i: Integer) -> Integer:
     """Apply the event at index `i` of the ring; return its bits. Room has been checked."""
     i = natural(i)
     slot = natural(np.int64(ring.slot[i]))
@@ -408,8 +422,9 @@ def apply_event(book: Book, ring: Ring, i: int) -> int:
     flags = np.int64(ring.flags[i])
     if book.counters[MOVED] >= 0:
         move_orders(book)
-    bits = APPLIED
-    if action == ACTION_MODIFY or action == ACTION_CANCEL or action == ACTION_ADD:
+    bits: Integer = APPLIED
+    ordered = np.int64(action == ACTION_MODIFY) | np.int64(action == ACTION_ADD)
+    if ordered | np.int64(action == ACTION_CANCEL) != 0:
         side = side_of(np.int64(ring.side[i]))
         price, size = ring.price_1e9[i], np.int64(ring.size[i])
         apply_order(book, action, slot, side, ring.order_id[i], price, size)
@@ -424,7 +439,7 @@ def apply_event(book: Book, ring: Ring, i: int) -> int:
 
 
 @kernel
-def apply_batch(ring: Ring, start: int, stop: int, book: Book) -> tuple[int, int]:
+def apply_batch(ring: Ring, start: Integer, stop: Integer, book: Book) -> tuple[Integer, Integer]:
     """Apply events `start` to `stop` (sequence numbers) of the ring to `book`.
 
     Returns (DONE, stop), or what must grow and the first event not applied. Events of slot -1 are

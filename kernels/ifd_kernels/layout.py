@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["BUCKET", "IDENTITY", "PANE", "TOUCH", "Ring"]
 
 Records: TypeAlias = NDArray[Any]  # a structured array
+Integer: TypeAlias = int | np.signedinteger[Any]  # one type once compiled: int64
 
 # --- DBN, versions 1 to 3 ------------------------------------------------------------------------
 RTYPE_MBO: Final = 0xA0

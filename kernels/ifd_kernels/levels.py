@@ -8,6 +8,10 @@ directory that is itself a block of the slab (key = lowest key, contracts = base
 Nearly all events meet the top block within a few levels of its end; a book of 100,000 levels costs
 two binary searches. A block that empties goes to the free list of its size.
 
+A level of the top block that loses its last order stays as a *ghost* unless it is the best: quotes
+come back to the prices they left, and then nothing is moved. Ghosts go when they are half of their
+block or the block is full; deep blocks have none.
+
 Invariant: a side with deep blocks has a top block that is not empty, and whose keys are all
 greater than those of the deep blocks.
 """
@@ -20,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifd_kernels._jit import kernel, leaf, natural, stay_apart
-from ifd_kernels.layout import Records
+from ifd_kernels.layout import Integer, Records
 
 __all__ = ["QUANTITY", "SIDE", "Levels", "clear_side", "drop_level", "lift_level", "rank_level"]
 
@@ -33,7 +37,7 @@ SIDE: Final = np.dtype(
         ("orders", "<i4"),  # live orders of this side, on a level or not
         ("room", "u1"),  # log2 of the top block's size; 0: there is none
         ("deep_room", "u1"),  # log2 of the directory's size; 0: there is none
-        ("pad", "<u2"),
+        ("ghosts", "<u2"),  # levels of the top block that no order stands on
         ("cleared", "<i8"),  # orders with a smaller stamp are dead
     ]
 )
@@ -63,7 +67,7 @@ SPARSE: Final = 16  # a deep block this short joins a neighbour
 
 
 @leaf
-def take_block(levels: Levels, room: int) -> int:
+def take_block(levels: Levels, room: Integer) -> Integer:
     """Return the base of a block of 2 ** room levels. The caller has made sure of the space."""
     heap = levels.heap
     base = heap[FREE + room]
@@ -76,17 +80,19 @@ def take_block(levels: Levels, room: int) -> int:
 
 
 @leaf
-def give_block(levels: Levels, base: int, room: int) -> None:
+def give_block(levels: Levels, base: Integer, room: Integer) -> None:
     """Give a block back to the free list of its size."""
     levels.key[base] = levels.heap[FREE + room]
     levels.heap[FREE + room] = base
 
 
 @kernel
-def move_levels(levels: Levels, start: int, end: int, count: int) -> None:
+def move_levels(levels: Levels, start: Integer, end: Integer, count: Integer) -> None:
     """Copy `count` levels from `start` to `end`; the two may overlap."""
     key, quantity = levels.key, levels.quantity
-    first, last, step = np.int64(0), count, np.int64(1)
+    first: Integer = np.int64(0)
+    last: Integer = count
+    step: Integer = np.int64(1)
     if start < end:
         first, last, step = count - 1, np.int64(-1), np.int64(-1)
     k = first
@@ -98,7 +104,9 @@ def move_levels(levels: Levels, start: int, end: int, count: int) -> None:
 
 
 @leaf
-def set_level(levels: Levels, at: int, key: int, contracts: int, orders: int) -> None:
+def set_level(
+    levels: Levels, at: Integer, key: Integer, contracts: Integer, orders: Integer
+) -> None:
     """Write one level."""
     levels.key[at] = key
     levels.quantity[at]["contracts"] = contracts
@@ -106,13 +114,13 @@ def set_level(levels: Levels, at: int, key: int, contracts: int, orders: int) ->
 
 
 @kernel
-def change_room(levels: Levels, row: int, room: int) -> None:
+def change_room(levels: Levels, row: Integer, room: Integer) -> None:
     """Move the top block of side `row` to one of 2 ** room levels; 0 gives it back."""
     stay_apart()
     side = levels.sides
     old_room = np.int64(side[row]["room"])
     old_base = np.int64(side[row]["base"])
-    base = np.int64(SCANNED)
+    base: Integer = np.int64(SCANNED)
     if room > 0:
         base = take_block(levels, room)
         move_levels(levels, old_base, base, np.int64(side[row]["length"]))
@@ -123,7 +131,7 @@ def change_room(levels: Levels, row: int, room: int) -> None:
 
 
 @kernel
-def search(key: NDArray[np.int64], base: int, length: int, wanted: int) -> int:
+def search(key: NDArray[np.int64], base: Integer, length: Integer, wanted: Integer) -> Integer:
     """Return how many of the `length` rising keys from `base` on are <= `wanted`."""
     low = np.int64(0)
     high = np.int64(length)
@@ -137,7 +145,7 @@ def search(key: NDArray[np.int64], base: int, length: int, wanted: int) -> int:
 
 
 @leaf
-def rank_level(key: NDArray[np.int64], base: int, length: int, wanted: int) -> int:
+def rank_level(key: NDArray[np.int64], base: Integer, length: Integer, wanted: Integer) -> Integer:
     """Return how many keys of a top block are <= `wanted`; quick where they are nearly all.
 
     The last eight keys are compared without a branch (one AVX-512 or two AVX2 instructions).
@@ -152,7 +160,7 @@ def rank_level(key: NDArray[np.int64], base: int, length: int, wanted: int) -> i
 
 
 @leaf
-def lift_level(levels: Levels, row: int, key: int, contracts: int) -> int:
+def lift_level(levels: Levels, row: Integer, key: Integer, contracts: Integer) -> Integer:
     """Add one order of `contracts` to the level `key` of side `row`; return the rank from the best.
 
     Rank 0 means that the best level has changed. O(levels better than it), O(log) if deep.
@@ -163,21 +171,33 @@ def lift_level(levels: Levels, row: int, key: int, contracts: int) -> int:
     rank = rank_level(levels.key, base, length, key)
     at = natural(base + rank - 1)
     if rank > 0 and levels.key[at] == key:
+        orders = levels.quantity[at]["orders"]
         levels.quantity[at]["contracts"] += contracts
-        levels.quantity[at]["orders"] += 1
+        levels.quantity[at]["orders"] = orders + 1
+        side[row]["ghosts"] -= np.int64(orders == 0)
         return length - rank
+    return insert_level(levels, row, rank, key, contracts)
+
+
+@kernel
+def insert_level(
+    levels: Levels, row: Integer, rank: Integer, key: Integer, contracts: Integer
+) -> Integer:
+    """Add a level that is not there yet after `rank` others; return its rank from the best."""
+    stay_apart()
+    side = levels.sides
+    length = np.int64(side[row]["length"])
     if rank == 0 and side[row]["deep_length"] > 0:
         lift_deep(levels, row, key, contracts)
         return length
     if side[row]["room"] == 0 or length >> np.int64(side[row]["room"]) != 0:
         make_room(levels, row)
-        base = natural(np.int64(side[row]["base"]))
-        shed = length - np.int64(side[row]["length"])
-        length -= shed
-        rank -= shed
-        if rank <= 0 and shed > 0:
+        length = np.int64(side[row]["length"])
+        rank = rank_level(levels.key, np.int64(side[row]["base"]), length, key)
+        if rank == 0 and side[row]["deep_length"] > 0:
             lift_deep(levels, row, key, contracts)
             return length
+    base = natural(np.int64(side[row]["base"]))
     end = natural(base + rank)
     k = natural(base + length)
     while k > end:
@@ -192,13 +212,16 @@ def lift_level(levels: Levels, row: int, key: int, contracts: int) -> int:
 
 
 @kernel
-def make_room(levels: Levels, row: int) -> None:
-    """Double a full top block, or split off its worse half into a deep block."""
+def make_room(levels: Levels, row: Integer) -> None:
+    """Free a full top block of ghosts, double it, or split off its worse half as a deep block."""
     stay_apart()
     side = levels.sides
+    if side[row]["ghosts"] > 0:
+        lay_ghosts(levels, row)
+        return
     room = np.int64(side[row]["room"])
     if room < TOP_ROOM:
-        change_room(levels, row, max(room + 1, SMALLEST))
+        change_room(levels, row, room + 1 if room >= SMALLEST else np.int64(SMALLEST))
         return
     half = np.int64(1 << DEEP_ROOM)
     base = np.int64(side[row]["base"])
@@ -210,15 +233,15 @@ def make_room(levels: Levels, row: int) -> None:
 
 
 @kernel
-def list_block(levels: Levels, row: int, at: int, block: int, length: int) -> None:
+def list_block(levels: Levels, row: Integer, at: Integer, block: Integer, length: Integer) -> None:
     """Insert a deep block into the directory of side `row` at position `at`."""
     stay_apart()
     side = levels.sides
     count = np.int64(side[row]["deep_length"])
     room = np.int64(side[row]["deep_room"])
-    base = np.int64(side[row]["deep_base"])
+    base: Integer = np.int64(side[row]["deep_base"])
     if room == 0 or count >> room != 0:
-        wider = max(room + 1, SMALLEST)
+        wider = room + 1 if room >= SMALLEST else np.int64(SMALLEST)
         fresh = take_block(levels, wider)
         move_levels(levels, base, fresh, count)
         if room > 0:
@@ -234,7 +257,7 @@ def list_block(levels: Levels, row: int, at: int, block: int, length: int) -> No
 
 
 @kernel
-def unlist_block(levels: Levels, row: int, at: int) -> None:
+def unlist_block(levels: Levels, row: Integer, at: Integer) -> None:
     """Take the deep block at `at` out of the directory and give its space back."""
     stay_apart()
     side = levels.sides
@@ -249,7 +272,7 @@ def unlist_block(levels: Levels, row: int, at: int) -> None:
 
 
 @kernel
-def lift_deep(levels: Levels, row: int, key: int, contracts: int) -> None:
+def lift_deep(levels: Levels, row: Integer, key: Integer, contracts: Integer) -> None:
     """Add one order to a level that lies among the deep blocks of side `row`."""
     stay_apart()
     directory = np.int64(levels.sides[row]["deep_base"])
@@ -280,7 +303,9 @@ def lift_deep(levels: Levels, row: int, key: int, contracts: int) -> None:
 
 
 @leaf
-def drop_level(levels: Levels, row: int, key: int, contracts: int, orders: int) -> int:
+def drop_level(
+    levels: Levels, row: Integer, key: Integer, contracts: Integer, orders: Integer
+) -> Integer:
     """Take `contracts` and `orders` (0 or 1) off the level `key`; return its rank from the best.
 
     The level exists: an order stands on it. Negative `contracts` add to it.
@@ -297,23 +322,51 @@ def drop_level(levels: Levels, row: int, key: int, contracts: int, orders: int) 
     left = levels.quantity[at]["orders"] - orders
     levels.quantity[at]["orders"] = left
     if left == 0:
-        k = at
-        end = base + length - 1
-        while k < end:
-            after = natural(k + 1)
-            levels.key[k] = levels.key[after]
-            levels.quantity[k]["contracts"] = levels.quantity[after]["contracts"]
-            levels.quantity[k]["orders"] = levels.quantity[after]["orders"]
-            k = after
-        side[row]["length"] = length - 1
-        short = (length - 1) << 2 <= np.int64(1) << np.int64(side[row]["room"])
-        if short or side[row]["deep_length"] > 0:
+        ghosts = np.int64(side[row]["ghosts"]) + 1
+        if rank == length:
+            pop_level(levels, row)
+        elif ghosts << 1 > length:
+            side[row]["ghosts"] = ghosts
+            lay_ghosts(levels, row)
             settle_top(levels, row)
+        else:
+            side[row]["ghosts"] = ghosts
     return length - rank
 
 
 @kernel
-def settle_top(levels: Levels, row: int) -> None:
+def lay_ghosts(levels: Levels, row: Integer) -> None:
+    """Close the top block's ranks over its ghosts."""
+    stay_apart()
+    side = levels.sides
+    base = np.int64(side[row]["base"])
+    kept = base
+    for at in range(base, base + np.int64(side[row]["length"])):
+        if levels.quantity[at]["orders"] > 0:
+            if kept != at:
+                move_levels(levels, at, kept, np.int64(1))
+            kept += 1
+    side[row]["length"] = kept - base
+    side[row]["ghosts"] = 0
+
+
+@leaf
+def pop_level(levels: Levels, row: Integer) -> None:
+    """Take the best level, which is empty, off the top block, and the ghosts behind it."""
+    side = levels.sides
+    base = np.int64(side[row]["base"])
+    length = np.int64(side[row]["length"]) - 1
+    while length > 0 and levels.quantity[natural(base + length - 1)]["orders"] == 0:
+        length -= 1
+        side[row]["ghosts"] -= 1
+    side[row]["length"] = length
+    short = length << 2 <= np.int64(1) << np.int64(side[row]["room"])
+    if short or side[row]["deep_length"] > 0:
+        settle_top(levels, row)
+
+
+@kernel
+def settle_top(levels: Levels, row: Integer) -> None:
     """After a level went: refill a short top block from the deep ones, or make it smaller."""
     stay_apart()
     side = levels.sides
@@ -338,7 +391,9 @@ def settle_top(levels: Levels, row: int) -> None:
 
 
 @kernel
-def drop_deep(levels: Levels, row: int, key: int, contracts: int, orders: int) -> None:
+def drop_deep(
+    levels: Levels, row: Integer, key: Integer, contracts: Integer, orders: Integer
+) -> None:
     """Take `contracts` and `orders` off a level that lies among the deep blocks of side `row`."""
     stay_apart()
     directory = np.int64(levels.sides[row]["deep_base"])
@@ -366,7 +421,7 @@ def drop_deep(levels: Levels, row: int, key: int, contracts: int, orders: int) -
 
 
 @kernel
-def join_blocks(levels: Levels, row: int, at: int) -> None:
+def join_blocks(levels: Levels, row: Integer, at: Integer) -> None:
     """Join the deep block after `at` to it, if both together leave a quarter free."""
     entry = np.int64(levels.sides[row]["deep_base"]) + at
     length = levels.quantity[entry]["orders"]
@@ -380,12 +435,13 @@ def join_blocks(levels: Levels, row: int, at: int) -> None:
 
 
 @kernel
-def clear_side(levels: Levels, row: int) -> None:
+def clear_side(levels: Levels, row: Integer) -> None:
     """Drop all levels of side `row`. O(its blocks)."""
     stay_apart()
     side = levels.sides
     while side[row]["deep_length"] > 0:
         unlist_block(levels, row, np.int64(side[row]["deep_length"]) - 1)
     side[row]["length"] = 0
+    side[row]["ghosts"] = 0
     if side[row]["room"] > 0:
         change_room(levels, row, np.int64(0))

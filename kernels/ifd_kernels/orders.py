@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from ifd_kernels._jit import leaf, natural
-from ifd_kernels.layout import Records
+from ifd_kernels.layout import Integer, Records
 
 __all__ = ["NO_ORDER", "ORDER", "find_order", "free_place", "home_of", "remove_order"]
 
@@ -43,7 +43,7 @@ _MIX_OWNER: Final = np.uint64(0xC2B2AE3D)
 
 
 @leaf
-def home_of(mask: int, owner: int, order_id: np.uint64) -> int:
+def home_of(mask: Integer, owner: Integer, order_id: np.uint64) -> Integer:
     """Return the first place to look for the order: a hash of (slot, order id)."""
     low = (order_id & _LOW) * _MIX_LOW
     high = (order_id >> _HALF) * _MIX_HIGH
@@ -52,7 +52,7 @@ def home_of(mask: int, owner: int, order_id: np.uint64) -> int:
 
 
 @leaf
-def find_order(orders: Records, owner: int, order_id: np.uint64) -> int:
+def find_order(orders: Records, owner: Integer, order_id: np.uint64) -> Integer:
     """Return the place of the order with `owner`'s slot, or NO_ORDER. O(1) expected."""
     mask = orders.shape[0] - 1
     place = home_of(mask, owner, order_id)
@@ -66,7 +66,7 @@ def find_order(orders: Records, owner: int, order_id: np.uint64) -> int:
 
 
 @leaf
-def free_place(orders: Records, owner: int, order_id: np.uint64) -> int:
+def free_place(orders: Records, owner: Integer, order_id: np.uint64) -> Integer:
     """Return the place where an order that is not in the table belongs."""
     mask = orders.shape[0] - 1
     place = home_of(mask, owner, order_id)
@@ -76,7 +76,7 @@ def free_place(orders: Records, owner: int, order_id: np.uint64) -> int:
 
 
 @leaf
-def copy_order(source: Records, start: int, target: Records, end: int) -> None:
+def copy_order(source: Records, start: Integer, target: Records, end: Integer) -> None:
     """Copy the entry at `start` of `source` to `end` of `target`."""
     target[end]["order_id"] = source[start]["order_id"]
     target[end]["price_1e9"] = source[start]["price_1e9"]
@@ -86,7 +86,7 @@ def copy_order(source: Records, start: int, target: Records, end: int) -> None:
 
 
 @leaf
-def remove_order(orders: Records, place: int) -> None:
+def remove_order(orders: Records, place: Integer) -> None:
     """Free `place` and shift back what follows it in its cluster, as if it had never been there."""
     mask = orders.shape[0] - 1
     hole = place

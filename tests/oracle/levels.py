@@ -1,0 +1,34 @@
+"""A side's price levels as a plain dict: what the slab of sorted blocks must show."""
+
+from __future__ import annotations
+
+__all__ = ["Side", "clear_side", "drop_level", "lift_level", "rank_level"]
+
+Side = dict[int, tuple[int, int]]  # key: (contracts, orders)
+
+
+def rank_level(keys: list[int], wanted: int) -> int:
+    """Return how many keys are not greater than `wanted`."""
+    return sum(key <= wanted for key in keys)
+
+
+def lift_level(side: Side, key: int, contracts: int) -> bool:
+    """Add one order to a level; return whether it is now the best one."""
+    held, orders = side.get(key, (0, 0))
+    side[key] = (held + contracts, orders + 1)
+    return key == max(side)
+
+
+def drop_level(side: Side, key: int, contracts: int, orders: int) -> bool:
+    """Take contracts and orders off a level; return whether it was the best one."""
+    best = key == max(side)
+    held, count = side[key]
+    side[key] = (held - contracts, count - orders)
+    if count == orders:
+        del side[key]
+    return best
+
+
+def clear_side(side: Side) -> None:
+    """Drop all levels."""
+    side.clear()
