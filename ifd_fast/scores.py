@@ -11,7 +11,7 @@ from ifd_kernels import votes
 from ifd_kernels.layout import NEED_SIGNALS, NEED_VOTES, UNDEF_PRICE
 from ifd_kernels.scoring import refresh_family, score_record
 from ifd_kernels.signals import CELL_NONE, EXPECTED, PROFILE, SIGNAL
-from ifd_kernels.votes import CURSORS, FAMILY, ROWS, VOTE, Score, open_session
+from ifd_kernels.votes import CURSORS, ROWS, VOTE, Score, open_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -233,8 +233,3 @@ def score_one(
     out = np.zeros(1, SIGNAL)
     score_record(bid_volume, ask_volume, trades, kind, float(share), marks, expected, profile, out)
     return out
-
-
-def family(score: Score) -> int:
-    """Return how many options can be scored."""
-    return int(score.cursor[FAMILY])
