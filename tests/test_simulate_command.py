@@ -51,6 +51,7 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.jit
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # databento's own call of pandas
 def test_databento_reads_what_is_written(tmp_path: Path) -> None:
     """Its `to_df` maps every record to its symbol by the file's own metadata."""
@@ -64,6 +65,7 @@ def test_databento_reads_what_is_written(tmp_path: Path) -> None:
     assert frame.index.is_monotonic_increasing
 
 
+@pytest.mark.jit
 def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
     """A session's files depend on world, seed and day, not on how many sessions are asked for."""
     for name in "abc":
@@ -77,6 +79,7 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
     assert not any(one[name] == other[name] for name in one if ".mbo." in name)
 
 
+@pytest.mark.jit
 def test_an_uncompressed_file_has_the_same_records(tmp_path: Path) -> None:
     """--no-compress changes the wrapping, nothing else."""
     run(tmp_path)
@@ -88,6 +91,7 @@ def test_an_uncompressed_file_has_the_same_records(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.jit
 def test_plants_go_into_the_last_session(tmp_path: Path) -> None:
     """A planted metaorder is in the last session's truth, child by child; the others have none."""
     plant = "NQH6 C21000:BUY:3600:300:40:8"

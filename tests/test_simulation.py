@@ -58,7 +58,7 @@ def small_world(**book: object) -> World:
 
 def stream(world: World, seed: int = 7, **options: object) -> bytes:
     """Return all records of a session."""
-    simulation = Simulation(world, seed, session(), **options)  # type: ignore[arg-type]  # a keyword each
+    simulation = Simulation(world, seed, session(), **options)  # type: ignore[arg-type]  # mixed
     return b"".join(chunk.tobytes() for chunk in simulation)
 
 
@@ -126,6 +126,7 @@ def test_prices_are_those_of_the_ladder(kind: str, rung: int) -> None:
     assert price_of(KINDS[kind], np.int64(rung)) == quotes_oracle.price_of(kind, rung)
 
 
+@pytest.mark.jit
 def test_options_are_worth_what_bachelier_says() -> None:
     """The value from the table is the formula's to a nickel and a thousandth of the deviation."""
     simulation = Simulation(load_world("session"), 1, session())
@@ -209,6 +210,15 @@ def test_an_id_is_one_instruments() -> None:
 # --- the stream -------------------------------------------------------------------------------
 
 
+def test_a_short_stream_is_a_legal_book() -> None:
+    """The first records, opening and trades among them, are legal; also with the compiler off."""
+    world = small_world(near=2, live_orders=0)
+    checker = check(read_records(stream(world, records=700)))
+    assert checker.faults == []
+    assert checker.odd["T"] > 0
+
+
+@pytest.mark.jit
 def test_a_session_is_a_legal_book() -> None:
     """Replayed by the book's rules, nothing is unknown, crossed or out of time after the open."""
     checker = check(small_stream())
@@ -218,6 +228,7 @@ def test_a_session_is_a_legal_book() -> None:
     assert checker.odd["crossed"] >= 5
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("seed", range(4))
 def test_other_seeds_are_legal_too(seed: int) -> None:
     """Legality is no luck of one seed, nor of one number of makers."""
@@ -226,6 +237,7 @@ def test_other_seeds_are_legal_too(seed: int) -> None:
     assert checker.faults == []
 
 
+@pytest.mark.jit
 def test_the_irregularities_are_there() -> None:
     """Icebergs, fills off the price or of unseen orders, sideless trades, negative prices."""
     records = small_stream()
@@ -245,6 +257,7 @@ def test_the_irregularities_are_there() -> None:
     assert any(len(instruments) > 1 for instruments in packets.values())
 
 
+@pytest.mark.jit
 def test_the_opening_is_an_auction() -> None:
     """The first trades bear the open's time, no side and no order, and come 106 ms late."""
     first = next(record for record in small_stream() if record[6] == "T")
@@ -254,6 +267,7 @@ def test_the_opening_is_an_auction() -> None:
     assert first[8] - first[1] == 105_900_877
 
 
+@pytest.mark.jit
 def test_every_event_ends() -> None:
     """Trades and fills don't end an event; the changes of the book after them do."""
     for record in small_stream():
@@ -263,12 +277,14 @@ def test_every_event_ends() -> None:
             assert record[5] == 130
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("chunk", [512, 700, 5_000])
 def test_the_size_of_a_chunk_changes_nothing(chunk: int) -> None:
     """A stream that stops often is the stream that doesn't."""
     assert stream(small_world(), chunk_records=chunk) == stream(small_world())
 
 
+@pytest.mark.jit
 def test_a_shorter_stream_is_a_beginning() -> None:
     """Asking for fewer records gives the same records, fewer of them."""
     world = load_world("w1")
@@ -285,12 +301,14 @@ def test_a_shorter_stream_is_a_beginning() -> None:
     assert count <= len(part) // 56 < count + 64
 
 
+@pytest.mark.jit
 def test_a_stream_is_its_seed() -> None:
     """The same world, seed and day give the same bytes; another seed or day others."""
     digests = {hashlib.sha256(stream(small_world(), seed)).hexdigest() for seed in (7, 7, 8)}
     assert len(digests) == 2
 
 
+@pytest.mark.jit
 def test_without_a_snapshot_orders_are_unknown() -> None:
     """A stream that starts in the middle names orders that nobody has seen."""
     checker = check(read_records(stream(small_world(snapshot=False))))
@@ -299,6 +317,7 @@ def test_without_a_snapshot_orders_are_unknown() -> None:
     assert "R" not in checker.odd
 
 
+@pytest.mark.jit
 def test_far_orders_stay_far() -> None:
     """No price that the walk can bring reaches the orders far from the market."""
     market = Simulation(small_world(), 3, session()).market
@@ -319,6 +338,7 @@ def plants() -> Iterator[Plant]:
     yield Plant("NQH6 P20950", "SELL", 20_100, 600, 57, 57)
 
 
+@pytest.mark.jit
 def test_planted_children_are_in_the_stream() -> None:
     """Each child trades in full, under its own order id, at its time and on its side."""
     simulation = Simulation(small_world(), 7, session(), list(plants()))
@@ -357,6 +377,7 @@ def test_presets_load(name: str) -> None:
     assert load_world(name).name == name
 
 
+@pytest.mark.jit
 def test_workloads_have_their_sizes() -> None:
     """W1 has 600 instruments and 200,000 live orders, W2 10,000 and 1,000,000."""
     for name, instruments, orders in (("w1", 600, 200_000), ("w2", 10_000, 1_000_000)):
@@ -380,6 +401,7 @@ def test_unknown_worlds_are_refused(tmp_path: Path) -> None:
 # --- beside a real market ---------------------------------------------------------------------
 
 
+@pytest.mark.jit
 def test_the_marginals_resemble_a_real_evening(
     tmp_path: Path, real_data: Callable[[str], Path]
 ) -> None:

@@ -14,6 +14,7 @@ __all__ = ["Checker", "read_records"]
 COVERS = (
     "fill_books",
     "run",
+    "send_quotes",
     "snapshot",
     "start_packet",
     "market_opening.cross_books",
