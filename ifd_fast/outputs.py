@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 import polars as pl
@@ -100,7 +100,7 @@ class RunFolder:
         """Write `text` as UTF-8."""
         (self._aside / name).write_text(text, encoding="utf-8")
 
-    def __enter__(self) -> RunFolder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

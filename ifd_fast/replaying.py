@@ -9,19 +9,18 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ifd_kernels.layout import RTYPE_DEFINITION
-
 from ifd_fast.accounts import count_engine, count_stream, sum_streams
 from ifd_fast.calendar import load_sessions
 from ifd_fast.collecting import Collector, ReplayResult
 from ifd_fast.config import Settings, load_settings
-from ifd_fast.definitions import decode_definitions
+from ifd_fast.definitions import check_definitions_day, decode_definitions
 from ifd_fast.desks import RecordDesk
 from ifd_fast.engine import FlowEngine
 from ifd_fast.framing import Framer, allocate_ring
 from ifd_fast.histories import StoreHistory
 from ifd_fast.outputs import RunFolder
 from ifd_fast.streams import open_stream
+from ifd_kernels.layout import RTYPE_DEFINITION
 
 if TYPE_CHECKING:
     import os
@@ -111,7 +110,8 @@ class _Replay:
         self.collector = Collector(self.engine, folder)
         self.streams: list[dict[str, Any]] = []
         self.handed: dict[str, int] = {}
-        self.observed_to_ns = -1
+        self.observed_to_ns = -1  # the stream is whole up to here
+        self._ends_ns = -1  # what the file at hand says of its own end, unless it was cut short
 
     def run(self, sources: Sequence[Source], progress: Progress | None) -> ReplayResult:
         """Replay all sources in order, close what is open, and report."""
@@ -124,7 +124,6 @@ class _Replay:
                     events = int(self.engine.state.actions.sum())
                     progress(done + source.bytes_read, total, events)
             done += source.bytes_total
-        self.observed_to_ns = max(self.observed_to_ns, self.engine.watermark_ns)
         self.engine.flush()
         self.collector.drain(self.observed_to_ns)
         counts = {
@@ -145,6 +144,7 @@ class _Replay:
             self.collector.drain()
             yield
         framer.finish()
+        self.observed_to_ns = max(self.observed_to_ns, self._ends_ns, engine.watermark_ns)
         self.streams.append(count_stream(source.name, framer))
         self._add_handed(desk.counts)
 
@@ -162,7 +162,9 @@ class _Replay:
         wanted = [one.data for one in records if one.rtype == RTYPE_DEFINITION]
         market = [one.metadata for one in sources if one.metadata.schema != "definition"]
         start_ns = min(one.start_ns for one in market)
-        found = decode_definitions(wanted, source.header.version)
+        end_ns = max(one.start_ns if one.end_ns is None else one.end_ns for one in market)
+        decoded = decode_definitions(wanted, source.header.version)
+        found = check_definitions_day(decoded, start_ns, end_ns, source.name)
         for waiting in self.engine.instruments.add_definitions(found, start_ns):
             self.engine.schedule(
                 waiting.ts_recv_ns,
@@ -179,8 +181,9 @@ class _Replay:
             return
         if engine.observed_from_ns < 0:
             engine.observe_from(metadata.start_ns)
-        if metadata.end_ns is not None and metadata.limit is None:
-            self.observed_to_ns = max(self.observed_to_ns, metadata.end_ns)
+        elif 0 <= self.observed_to_ns < metadata.start_ns:
+            self.collector.gaps_ns.append((self.observed_to_ns, metadata.start_ns))
+        self._ends_ns = -1 if metadata.limit is not None else metadata.end_ns or -1
         first_day = metadata.start_ns // _DAY_NS
         last_ns = metadata.start_ns if metadata.end_ns is None else metadata.end_ns - 1
         for day in range(first_day, max(first_day, last_ns // _DAY_NS) + 1):

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["MARKET_SCHEMAS", "open_stream"]
 
 MARKET_SCHEMAS: Final = (None, "mbo")
-_DEFINITION_SCHEMAS: Final = (None, "definition", "status")
+_DEFINITION_SCHEMAS: Final = (None, "definition")
 
 
 def open_stream(files: Sequence[object], definitions: Sequence[object] = ()) -> list[Source]:
     """Open all files and return them in the order in which they act.
 
     `files` hold market data (schema mbo, a live mix, or definitions too); `definitions` hold
-    definitions or status records. Raises UsageError without files or with none of market data,
+    definition records. Raises UsageError without files or with none of market data,
     SchemaError for another schema or for two datasets, and what `open_source` raises; whatever
     was opened is closed again.
     """
@@ -35,11 +35,7 @@ def open_stream(files: Sequence[object], definitions: Sequence[object] = ()) -> 
     opened: list[Source] = []
     try:
         opened.extend(_open_all(files, (*MARKET_SCHEMAS, *_DEFINITION_SCHEMAS)))
-        if all(source.metadata.schema not in MARKET_SCHEMAS for source in opened):
-            raise UsageError(
-                f"{opened[0].name}: holds schema {opened[0].metadata.schema!r}; at least one "
-                "file must hold market data (schema mbo)."
-            )
+        _check_market(opened)
         opened.extend(_open_all(definitions, _DEFINITION_SCHEMAS))
         _check_dataset(opened)
     except BaseException:
@@ -60,6 +56,14 @@ def _open_all(files: Iterable[object], schemas: tuple[str | None, ...]) -> Itera
                 f"needed. Download {wanted.split(', ')[0]} of {source.metadata.dataset}."
             )
         yield source
+
+
+def _check_market(sources: Sequence[Source]) -> None:
+    if all(source.metadata.schema not in MARKET_SCHEMAS for source in sources):
+        raise UsageError(
+            f"{sources[0].name}: holds schema {sources[0].metadata.schema!r}; at least one file "
+            "must hold market data (schema mbo)."
+        )
 
 
 def _check_dataset(sources: Sequence[Source]) -> None:
