@@ -7,10 +7,10 @@ each F_LAST and so is shown on the smallest feed. Figures of wall time are for r
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.book_feed import W1, W2, Feed, Workload, make_ring
 from ifd_fast import books
@@ -24,7 +24,7 @@ BYTES_PER_ORDER = 160  # of the arrays, half of a full order table included
 
 @pytest.mark.parametrize("name", ["W1", "W2"])
 @pytest.mark.benchmark(group="book")
-def test_kernel(benchmark: BenchmarkFixture, name: str) -> None:
+def test_kernel(benchmark: Any, name: str) -> None:
     """Apply a batch of the session; the books are open, and go on from round to round."""
     workload = {"W1": W1, "W2": W2}[name]
     feed = Feed(workload)

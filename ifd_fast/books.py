@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ifd_fast.errors import UsageError
 from ifd_kernels import book as kernel
-from ifd_kernels import levels as slab
+from ifd_kernels import book_state as state
+from ifd_kernels import level_blocks as slab
 from ifd_kernels.layout import (
     DONE,
     NEED_LEVELS,
@@ -77,7 +78,7 @@ def _limit(capacity_orders: int) -> int:
     return capacity_orders * 3 // 4
 
 
-def allocate(slots: int, orders: int = 1 << 16, levels: int = LEVELS_DEFAULT) -> kernel.Book:
+def allocate(slots: int, orders: int = 1 << 16, levels: int = LEVELS_DEFAULT) -> state.Book:
     """Return empty books for `slots` instruments.
 
     `orders` (a power of two) and `levels` are the first capacities; both grow.
@@ -90,10 +91,10 @@ def allocate(slots: int, orders: int = 1 << 16, levels: int = LEVELS_DEFAULT) ->
     heap = np.full(slab.HEAP_WORDS, -1, np.int64)
     heap[slab.NEXT] = slab.SCANNED
     heap[slab.RESERVE] = 4 * (1 << slab.TOP_ROOM)
-    counters = np.zeros(kernel.COUNTERS, np.int64)
-    counters[kernel.LIMIT] = _limit(orders)
-    counters[kernel.MOVED] = -1
-    return kernel.Book(
+    counters = np.zeros(state.COUNTERS, np.int64)
+    counters[state.LIMIT] = _limit(orders)
+    counters[state.MOVED] = -1
+    return state.Book(
         orders=_zeros(orders, ORDER),
         old_orders=_zeros(1, ORDER),
         levels=slab.Levels(
@@ -116,11 +117,11 @@ def _new_sides(slots: int) -> Records:
 def _new_touch(slots: int) -> Records:
     touch = _zeros(slots, TOUCH)
     touch["bid_price_1e9"] = touch["ask_price_1e9"] = UNDEF_PRICE
-    touch["unread"] = kernel.NEVER_READ
+    touch["unread"] = state.NEVER_READ
     return touch
 
 
-def add_slots(book: kernel.Book, slots: int) -> kernel.Book:
+def add_slots(book: state.Book, slots: int) -> state.Book:
     """Return the books with room for `slots` instruments, at least as many as before."""
     before = len(book.touch)
     if slots <= before:
@@ -131,7 +132,7 @@ def add_slots(book: kernel.Book, slots: int) -> kernel.Book:
     return book._replace(levels=book.levels._replace(sides=sides), touch=touch)
 
 
-def grow(book: kernel.Book, status: Integer) -> kernel.Book:
+def grow(book: state.Book, status: Integer) -> state.Book:
     """Return the book with what `status` (NEED_ORDERS or NEED_LEVELS) asks for."""
     if status == NEED_ORDERS:
         return _grow_orders(book)
@@ -140,7 +141,7 @@ def grow(book: kernel.Book, status: Integer) -> kernel.Book:
     raise UsageError(f"`status` must be NEED_ORDERS or NEED_LEVELS, was {status}.")
 
 
-def _grow_orders(book: kernel.Book) -> kernel.Book:
+def _grow_orders(book: state.Book) -> state.Book:
     """Free a table that has been moved; if room is still short, begin to move to a new one.
 
     The new table has room for half as many live orders again and for what comes while the old one
@@ -148,19 +149,19 @@ def _grow_orders(book: kernel.Book) -> kernel.Book:
     be as big as before, or smaller.
     """
     counters = book.counters
-    while counters[kernel.MOVED] >= 0:  # never seen: a table has moved before the next is full
+    while counters[state.MOVED] >= 0:  # never seen: a table has moved before the next is full
         kernel.move_orders(book)
     capacity = len(book.orders)
     book = book._replace(old_orders=_zeros(1, ORDER))
-    counters[kernel.LIMIT] = _limit(capacity)
-    if counters[kernel.USED] < counters[kernel.LIMIT]:
+    counters[state.LIMIT] = _limit(capacity)
+    if counters[state.USED] < counters[state.LIMIT]:
         return book
-    need = int(counters[kernel.LIVE]) * 3 // 2 + capacity // 4 + 2
+    need = int(counters[state.LIVE]) * 3 // 2 + capacity // 4 + 2
     bigger = ORDERS_MIN
     while _limit(bigger) < need:
         bigger *= 2
-    counters[kernel.LIMIT] = _limit(bigger)
-    counters[kernel.USED] = counters[kernel.MOVED] = 0
+    counters[state.LIMIT] = _limit(bigger)
+    counters[state.USED] = counters[state.MOVED] = 0
     return book._replace(orders=_zeros(bigger, ORDER), old_orders=book.orders)
 
 
@@ -173,7 +174,7 @@ def grow_levels(old: slab.Levels, levels: int) -> slab.Levels:
     return old._replace(key=key, quantity=quantity)
 
 
-def apply(ring: Ring, start: int, stop: int, book: kernel.Book) -> kernel.Book:
+def apply(ring: Ring, start: int, stop: int, book: state.Book) -> state.Book:
     """Apply the ring's events `start` to `stop`, growing as needed; return the book."""
     first: Integer = start
     while True:
@@ -183,7 +184,7 @@ def apply(ring: Ring, start: int, stop: int, book: kernel.Book) -> kernel.Book:
         book = grow(book, status)
 
 
-def levels(book: kernel.Book, slot: int) -> tuple[list[Level], list[Level]]:
+def levels(book: state.Book, slot: int) -> tuple[list[Level], list[Level]]:
     """Return the bids and the asks of one instrument, best first."""
     return _side_levels(book.levels, slot, BID), _side_levels(book.levels, slot, ASK)
 
@@ -209,12 +210,12 @@ def levels_of_side(all_levels: slab.Levels, row: int) -> list[tuple[int, Level]]
     return found[::-1]
 
 
-def orders(book: kernel.Book, slot: int) -> tuple[list[Order], list[Order]]:
+def orders(book: state.Book, slot: int) -> tuple[list[Order], list[Order]]:
     """Return the bids and the asks of one instrument by price, then queue priority.
 
     Orders without a price come last, orders without a side not at all. O(order table).
     """
-    tables = [book.orders, book.old_orders] if book.counters[kernel.MOVED] >= 0 else [book.orders]
+    tables = [book.orders, book.old_orders] if book.counters[state.MOVED] >= 0 else [book.orders]
     mine = np.concatenate([table[table["owner"] >> 2 == slot + 1] for table in tables])
     mine = mine[mine["stamp"] >= book.levels.sides[2 * slot]["cleared"]]
     return _sort_orders(mine, BID), _sort_orders(mine, ASK)
@@ -231,13 +232,13 @@ def _sort_orders(mine: Records, side: int) -> list[Order]:
     ]
 
 
-def counts(book: kernel.Book) -> dict[str, int]:
+def counts(book: state.Book) -> dict[str, int]:
     """Return the health counters by name, and `live_orders`."""
-    names = {"live_orders": kernel.LIVE} | kernel.HEALTH
+    names = {"live_orders": state.LIVE} | state.HEALTH
     return {name: int(book.counters[index]) for name, index in names.items()}
 
 
-def memory_bytes(book: kernel.Book) -> int:
+def memory_bytes(book: state.Book) -> int:
     """Return the bytes of the arrays that are in use: of the slab only what was ever touched."""
     used = int(book.levels.heap[slab.NEXT]) * (8 + slab.QUANTITY.itemsize)
     whole = (book.orders, book.old_orders, book.levels.sides, book.touch)

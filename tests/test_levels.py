@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ifd_fast import books
 from ifd_kernels import levels as kernel
-from ifd_kernels.levels import FREE, NEXT, RESERVE, Levels
+from ifd_kernels.level_blocks import FREE, NEXT, RESERVE, SCANNED, Levels
 from tests.oracle import levels as oracle
 
 
@@ -63,7 +63,7 @@ def churn(seed: int, spread: int, steps: int, share: float) -> None:
             kernel.drop_level(levels, row, key, size, 1)
         assert shown(levels, row) == []
         assert levels.sides[row]["deep_length"] == 0
-    assert free_levels(levels) == levels.heap[NEXT] - kernel.SCANNED - held(levels)
+    assert free_levels(levels) == levels.heap[NEXT] - SCANNED - held(levels)
 
 
 def held(levels: Levels) -> int:

@@ -8,38 +8,55 @@ contracts go to the tail of the queue, an M that takes contracts away keeps its 
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ifd_kernels._jit import kernel, leaf, natural, prefetch, stay_apart
+from ifd_kernels.book_state import (
+    ASK_MOVED,
+    BAD_BOOK_FLAGS,
+    BID_MOVED,
+    BROKEN,
+    CLEARS,
+    EMPTY_ORDERS,
+    EXCESS_CANCELS,
+    HEALTH,
+    LIMIT,
+    LIVE,
+    MOVED,
+    REPLACED_ADDS,
+    SIDE_CHANGES,
+    SIDELESS_ORDERS,
+    STAMP,
+    UNKNOWN_CANCELS,
+    UNKNOWN_MODIFIES,
+    UNPRICED_ORDERS,
+    USED,
+    Book,
+    check_room,
+)
 from ifd_kernels.layout import (
     ACTION_ADD,
     ACTION_CANCEL,
     ACTION_CLEAR,
     ACTION_MODIFY,
     APPLIED,
-    BBO_CHANGED,
     BOOK_CLEARED,
     DONE,
     F_LAST,
     F_MAYBE_BAD_BOOK,
     F_SNAPSHOT,
-    NEED_LEVELS,
-    NEED_ORDERS,
     SIDE_ASK,
     SIDE_BID,
-    TOUCH_CROSSED,
     TOUCH_REBUILT,
     TOUCH_RESET,
     TOUCH_SUSPECT,
     UNDEF_PRICE,
     Integer,
-    Records,
     Ring,
 )
-from ifd_kernels.levels import NEXT, RESERVE, Levels, clear_side, drop_level, lift_level
+from ifd_kernels.levels import clear_side, drop_level, lift_level
 from ifd_kernels.orders import (
     ASK,
     BID,
@@ -51,74 +68,23 @@ from ifd_kernels.orders import (
     home_of,
     remove_order,
 )
+from ifd_kernels.touches import read_touch
 
-__all__ = ["Book", "apply_batch", "apply_event", "check_room", "prefetch_event"]
+__all__ = [
+    "HEALTH",
+    "LIVE",
+    "Book",
+    "apply_batch",
+    "apply_event",
+    "check_room",
+    "prefetch_event",
+    "prefetch_levels",
+]
 
-
-class Book(NamedTuple):
-    """All books, by instrument slot.
-
-    `orders` (power of two) is the order table, `old_orders` the smaller one that is being moved
-    into it (its length is 1 when there is none), `touch` (slots,) the best prices as read at each
-    instrument's last F_LAST, `counters` (COUNTERS,) the state and the health counters below.
-    """
-
-    orders: Records
-    old_orders: Records
-    levels: Levels
-    touch: Records
-    counters: NDArray[np.int64]
-
-
-STAMP: Final = 0  # of the newest order
-USED: Final = 1  # places taken in `orders`, by dead orders as well
-LIMIT: Final = 2  # of USED, before the order table must grow
-LIVE: Final = 3  # live orders
-MOVED: Final = 4  # places of `old_orders` that are empty already; -1: no table to move
-REPLACED_ADDS: Final = 5  # A of a live id
-UNKNOWN_CANCELS: Final = 6  # C of an unknown id, ignored
-UNKNOWN_MODIFIES: Final = 7  # M of an unknown id, taken as an add
-SIDE_CHANGES: Final = 8  # M with another side than the order's, which stays
-SIDELESS_ORDERS: Final = 9  # A, or M of an unknown id, with side N
-UNPRICED_ORDERS: Final = 10  # A or M to an undefined price
-EMPTY_ORDERS: Final = 11  # A, or M of an unknown id, with size 0
-EXCESS_CANCELS: Final = 12  # C of more than the order has left
-CLEARS: Final = 13  # R
-BAD_BOOK_FLAGS: Final = 14  # records with F_MAYBE_BAD_BOOK
-CROSSED_CHANGES: Final = 15  # BBO changes that left bid >= ask
-COUNTERS: Final = 16
-HEALTH: Final = {
-    "replaced_adds": REPLACED_ADDS,
-    "unknown_cancels": UNKNOWN_CANCELS,
-    "unknown_modifies": UNKNOWN_MODIFIES,
-    "side_changes": SIDE_CHANGES,
-    "sideless_orders": SIDELESS_ORDERS,
-    "unpriced_orders": UNPRICED_ORDERS,
-    "empty_orders": EMPTY_ORDERS,
-    "excess_cancels": EXCESS_CANCELS,
-    "clears": CLEARS,
-    "bad_book_flags": BAD_BOOK_FLAGS,
-    "crossed_changes": CROSSED_CHANGES,
-}
-
-BID_MOVED: Final = 1  # bits of touch["unread"]: the best bid was touched since the last F_LAST
-ASK_MOVED: Final = 2
-BROKEN: Final = 4  # an R or a snapshot record since then: no order-flow imbalance
-NEVER_READ: Final = 8
 
 LOOK_AHEAD: Final = 8  # events between a prefetch and its use; 4 and 12 were slower
 LOOK_NEAR: Final = 4
 MOVED_PER_EVENT: Final = 8  # places of the old order table
-
-
-@leaf
-def check_room(book: Book) -> Integer:
-    """Return DONE if the next event surely finds room, else what must grow first."""
-    if book.counters[USED] >= book.counters[LIMIT]:
-        return NEED_ORDERS
-    if book.levels.heap[NEXT] + book.levels.heap[RESERVE] > book.levels.key.shape[0]:
-        return NEED_LEVELS
-    return DONE
 
 
 @leaf
@@ -356,61 +322,6 @@ def note_flags(book: Book, slot: Integer, action: Integer, flags: Integer) -> No
         book.counters[BAD_BOOK_FLAGS] += 1
         state |= TOUCH_SUSPECT
     book.touch[slot]["state"] = np.uint32(state)
-
-
-@leaf
-def read_touch(book: Book, slot: Integer) -> Integer:
-    """Read the best prices that may have changed since the last F_LAST; say if any of six did."""
-    touch = book.touch
-    unread = np.int64(touch[slot]["unread"])
-    touch[slot]["unread"] = 0
-    changed = unread & NEVER_READ != 0
-    old_bid, old_bid_size = np.int64(touch[slot]["bid_price_1e9"]), touch[slot]["bid_size"]
-    old_ask, old_ask_size = np.int64(touch[slot]["ask_price_1e9"]), touch[slot]["ask_size"]
-    bid: Integer = old_bid
-    ask: Integer = old_ask
-    bid_size: Integer = old_bid_size
-    ask_size: Integer = old_ask_size
-    bid_count: Integer = np.int64(touch[slot]["bid_count"])
-    ask_count: Integer = np.int64(touch[slot]["ask_count"])
-    if unread & BID_MOVED:
-        bid, bid_size, bid_count = best_level(book.levels, slot, np.int64(BID))
-    if unread & ASK_MOVED:
-        ask, ask_size, ask_count = best_level(book.levels, slot, np.int64(ASK))
-    changed |= bid != old_bid or bid_size != old_bid_size or bid_count != touch[slot]["bid_count"]
-    changed |= ask != old_ask or ask_size != old_ask_size or ask_count != touch[slot]["ask_count"]
-    if not changed:
-        return APPLIED
-    if bid_count > 0 and ask_count > 0 and unread & BROKEN == 0:
-        if old_bid != UNDEF_PRICE and old_ask != UNDEF_PRICE:
-            flow = bid_size * np.int64(bid >= old_bid) - old_bid_size * np.int64(bid <= old_bid)
-            flow -= ask_size * np.int64(ask <= old_ask) - old_ask_size * np.int64(ask >= old_ask)
-            touch[slot]["ofi"] += flow
-    state = np.int64(touch[slot]["state"]) & ~TOUCH_CROSSED
-    if bid >= ask and bid_count > 0 and ask_count > 0:
-        state |= TOUCH_CROSSED
-        book.counters[CROSSED_CHANGES] += 1
-    touch[slot]["state"] = np.uint32(state)
-    touch[slot]["bid_price_1e9"] = bid
-    touch[slot]["ask_price_1e9"] = ask
-    touch[slot]["bid_size"] = bid_size
-    touch[slot]["ask_size"] = ask_size
-    touch[slot]["bid_count"] = bid_count
-    touch[slot]["ask_count"] = ask_count
-    touch[slot]["changes"] += 1
-    return BBO_CHANGED
-
-
-@leaf
-def best_level(levels: Levels, slot: Integer, side: Integer) -> tuple[Integer, Integer, Integer]:
-    """Return the best (price, contracts, orders) of a side, (UNDEF_PRICE, 0, 0) if it is empty."""
-    row = natural((slot << 1) + side)
-    length = np.int64(levels.sides[row]["length"])
-    if length == 0:
-        return np.int64(UNDEF_PRICE), np.int64(0), np.int64(0)
-    at = natural(np.int64(levels.sides[row]["base"]) + length - 1)
-    quantity = levels.quantity[at]
-    return levels.key[at] ^ -side, quantity["contracts"], quantity["orders"]
 
 
 @leaf
