@@ -10,18 +10,6 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
-from ifd_kernels.engine import Engine as EngineState
-from ifd_kernels.engine import advance, pass_time
-from ifd_kernels.layout import (
-    CONSUMED,
-    NEED_LEVELS,
-    NEED_ORDERS,
-    NEED_ROWS,
-    NEED_SESSION,
-    PUBLISHED,
-)
-from ifd_kernels.votes import OPEN
-from ifd_kernels.windows import set_next
 
 from ifd_fast import books
 from ifd_fast.flows import FlowSettings, allocate_flow, grow_flow
@@ -36,15 +24,28 @@ from ifd_fast.scores import (
     take_signals,
     unknown_expected,
 )
+from ifd_kernels.engine import Engine as EngineState
+from ifd_kernels.engine import advance, pass_time
+from ifd_kernels.layout import (
+    CONSUMED,
+    NEED_LEVELS,
+    NEED_ORDERS,
+    NEED_ROWS,
+    NEED_SESSION,
+    PUBLISHED,
+    SECOND_NS,
+)
+from ifd_kernels.votes import OPEN
+from ifd_kernels.windows import set_next
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Callable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from ifd_fast.baseline_estimates import Arrays
     from ifd_fast.calendar import Sessions
-    from ifd_fast.framing import Handed
+    from ifd_fast.framing import Buffer, Handed
     from ifd_fast.histories import History
     from ifd_fast.profiles import Profile
 
@@ -193,7 +194,8 @@ class FlowEngine:
         set_next(self.state.flow)
         step_ns = int(clock["step_panes"]) * int(clock["pane_ns"])
         facts_ns = max(int(clock["facts_panes"]), 1) * int(clock["pane_ns"])
-        last_ns = int(clock["watermark_ns"])
+        newest_second = int(self.state.flow.buckets["second"].max())
+        last_ns = max(int(clock["watermark_ns"]), newest_second * SECOND_NS)
         end_ns = max((last_ns // span + 1) * span for span in (step_ns, facts_ns))
         self._pass_time(end_ns + int(clock["lateness_ns"]))
 

@@ -124,8 +124,8 @@ class RunFolder:
             file.close()
         names = sorted(path.name for path in self._aside.iterdir())
         for name in names:
-            with (self._aside / name).open("rb+") as file:
-                os.fsync(file.fileno())
+            with (self._aside / name).open("rb+") as written:
+                os.fsync(written.fileno())
         for name in names:
             (self._aside / name).replace(self.path / name)
 

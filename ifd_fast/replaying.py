@@ -7,6 +7,7 @@ or to memory; at the end `ReplayResult` says what was read, applied and skipped,
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ifd_fast.accounts import count_engine, count_stream, sum_streams
@@ -165,11 +166,10 @@ class _Replay:
         end_ns = max(one.start_ns if one.end_ns is None else one.end_ns for one in market)
         decoded = decode_definitions(wanted, source.header.version)
         found = check_definitions_day(decoded, start_ns, end_ns, source.name)
-        for waiting in self.engine.instruments.add_definitions(found, start_ns):
-            self.engine.schedule(
-                waiting.ts_recv_ns,
-                lambda one=waiting: self.engine.instruments.add_definition(one, one.ts_recv_ns),
-            )
+        instruments = self.engine.instruments
+        for waiting in instruments.add_definitions(found, start_ns):
+            take = partial(instruments.add_definition, waiting, waiting.ts_recv_ns)
+            self.engine.schedule(waiting.ts_recv_ns, take)
         self.engine.use_slots()
         self.streams.append(count_stream(source.name, framer))
         self._add_handed({"definition": len(records)})
@@ -188,16 +188,12 @@ class _Replay:
         last_ns = metadata.start_ns if metadata.end_ns is None else metadata.end_ns - 1
         for day in range(first_day, max(first_day, last_ns // _DAY_NS) + 1):
             date = dt.date(1970, 1, 1) + dt.timedelta(days=day)
-            name_ids = self._namer(source, date)
+            name_ids = partial(engine.instruments.add_metadata_mappings, metadata, date)
             if day == first_day:
                 name_ids()
             else:
                 engine.schedule(day * _DAY_NS, name_ids)
         engine.use_slots()
-
-    def _namer(self, source: Source, date: dt.date) -> Any:
-        instruments = self.engine.instruments
-        return lambda: instruments.add_metadata_mappings(source.metadata, date)
 
     def _framer(self, source: Source, ring: Any) -> Framer:
         header = source.header
