@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from ifd_fast.calendar import Session, load_sessions
@@ -17,7 +18,7 @@ from ifd_fast.world import World
 from ifd_kernels import layout
 from ifd_kernels import market_state as ms
 
-__all__ = ["Written", "parse_plant", "pick_sessions", "write_session"]
+__all__ = ["Written", "parse_plant", "pick_sessions", "spread_records", "write_session"]
 
 
 class Written(NamedTuple):
@@ -50,6 +51,17 @@ def parse_plant(text: str) -> Plant:
     if start_s < 0 or duration_s <= 0 or contracts < 1 or children < 1:
         raise UsageError(f"`--plant` {text!r}: times and counts must be above 0.")
     return Plant(parts[0], parts[1], start_s, duration_s, contracts, children)
+
+
+def spread_records(world: World, records: int, span_s: float) -> World:
+    """Return `world` with its quotes thinned or thickened so that `records` last about `span_s`."""
+    clock, flow = world.clock, world.flow
+    total = sum(share for _, share in clock.packet)
+    packet = sum(count * share for count, share in clock.packet) / total
+    packet = flow.future_quotes + (1.0 - flow.future_quotes) * packet
+    trades = flow.trade_share / (1.0 - flow.trade_share) * 3.3 if flow.zipf else 0.0
+    quotes_s = max(0.01, records / span_s / (packet + trades))
+    return msgspec.structs.replace(world, clock=msgspec.structs.replace(clock, quotes_s=quotes_s))
 
 
 def pick_sessions(first: dt.date, count: int) -> list[Session]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from databento import DBNStore
 
 from ifd_fast.commands.simulate import simulate
 from ifd_fast.errors import UsageError
-from ifd_fast.simulated_files import parse_plant
+from ifd_fast.simulated_files import parse_plant, pick_sessions, spread_records
+from ifd_fast.simulation import Simulation
+from ifd_fast.world import load_world
+from ifd_kernels.market_state import S_TS_EVENT
 
 SMALL = """
 name = "small"
@@ -104,6 +109,23 @@ def test_plants_go_into_the_last_session(tmp_path: Path) -> None:
     assert sum(child["filled"] for child in found["trades"]) == 40
 
 
+@pytest.mark.jit
+@pytest.mark.parametrize("span", [0.1, 20.0])
+def test_records_are_spread_over_a_span(span: float) -> None:
+    """A workload's records last about as long as asked for."""
+    world = load_world("w1")
+    world = msgspec.structs.replace(
+        world, book=msgspec.structs.replace(world.book, live_orders=0, snapshot=False)
+    )
+    (session,) = pick_sessions(dt.date(2026, 3, 10), 1)
+    records = 200_000
+    simulation = Simulation(spread_records(world, records, span), 1, session, records=records)
+    for _ in simulation:
+        pass
+    lasted_ns = int(simulation.market.state[S_TS_EVENT]) - simulation.start_ns
+    assert lasted_ns / 1e9 == pytest.approx(span, rel=0.15)
+
+
 def test_a_plant_is_read_from_its_text() -> None:
     """Symbols may hold colons; the number of children has a default."""
     plant = parse_plant("UD:1V: VT 2500000:SELL:10:60:50")
@@ -127,3 +149,5 @@ def test_a_wrong_date_is_refused(tmp_path: Path) -> None:
         run(tmp_path, "--start-date", "soon")
     with pytest.raises(UsageError, match="calendar"):
         run(tmp_path, "--start-date", "2099-01-01")
+    with pytest.raises(UsageError, match="--records"):
+        run(tmp_path, "--span", "3")

@@ -21,6 +21,11 @@ __all__ = ["simulate"]
 )
 @click.option("--records", type=click.IntRange(min=1), help="Stop each session after so many.")
 @click.option(
+    "--span",
+    type=click.FloatRange(min=0.001),
+    help="Seconds of event time over which to spread the --records.",
+)
+@click.option(
     "--out", default="simulated", show_default=True, type=click.Path(path_type=Path), help="Folder."
 )
 @click.option("--compress/--no-compress", default=True, show_default=True, help="Write .dbn.zst.")
@@ -38,6 +43,7 @@ def simulate(
     sessions: int | None,
     start_date: str,
     records: int | None,
+    span: float | None,
     out: Path,
     compress: bool,  # noqa: FBT001  # click passes by name
     plants: tuple[str, ...],
@@ -50,10 +56,14 @@ def simulate(
     from rich.progress import Progress
 
     from ifd_fast.simreport import print_marginals
-    from ifd_fast.simulated_files import parse_plant, pick_sessions, write_session
+    from ifd_fast.simulated_files import parse_plant, pick_sessions, spread_records, write_session
     from ifd_fast.world import load_world
 
     world = load_world(preset)
+    if span is not None:
+        if records is None:
+            raise UsageError("`--span` needs `--records`: how many to spread.")
+        world = spread_records(world, records, span)
     try:
         first = dt.date.fromisoformat(start_date)
     except ValueError:
