@@ -160,7 +160,7 @@ PANE: Final = np.dtype(
         # first cache line: what a BBO change writes
         ("pane", "<i8"),  # start / pane length; -1: free
         ("ofi", "<i8"),
-        ("bid_price_1e9", "<i8"),  # the last touch inside the pane, if `touched`; once sealed: at its end
+        ("bid_price_1e9", "<i8"),  # the last touch inside, if `touched`; once sealed: at its end
         ("ask_price_1e9", "<i8"),
         ("mid2_open_1e9", "<i8"),  # bid + ask as the pane began, UNDEF_PRICE without both
         ("marks", "<u2"),  # MARK_* that held at some time inside
