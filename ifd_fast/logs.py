@@ -32,8 +32,25 @@ _DEPTH_MAX: Final = 8  # deeper, and in a cycle, a value is shown as its redacte
 
 
 def get_logger(name: str) -> Any:
-    """Return a logger; `name` is the part of the program, as in `replay`."""
-    return structlog.get_logger(name)
+    """Return a logger; `name` is the part of the program, as in `replay`.
+
+    Where nobody set up logging, as in a user's program, it writes warnings and errors to stderr:
+    what structlog does unasked, every level to stdout with secrets in it, would spoil piped output.
+    """
+    if structlog.is_configured():
+        return structlog.get_logger(name)
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            hide_secrets,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger=name,
+    )
 
 
 def hide_secrets(
@@ -71,7 +88,7 @@ def set_up_logging(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # a second set-up (tests, reload) must reach all loggers
     )
-    handler = logging.StreamHandler(target)
+    handler = _StderrHandler() if stream is None else logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -85,6 +102,18 @@ def set_up_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what is stderr when it writes: a test runner or a progress bar may replace it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        """The process's stderr of this moment."""
+        return sys.stderr
 
 
 def _renderer(log_format: str, target: TextIO) -> structlog.typing.Processor:

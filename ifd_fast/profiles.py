@@ -114,9 +114,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_signals_per_hour: Annotated[
         int, _meta("distribution", "Signals passed on in one hour, at most.", 0, 1_000_000)
     ] = 50
-    dashboard_update_interval_s: Annotated[
-        float, _meta("distribution", "From one update of the page to the next.", 0.05, 3600.0)
-    ] = 1.0
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _meta("log", "What is logged, upwards.")

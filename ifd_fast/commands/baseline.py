@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ifd_fast.commands.common import start
+
 if TYPE_CHECKING:
     from ifd_fast.baseline_estimates import Arrays
 
@@ -65,9 +67,8 @@ def build(
     Without a SOURCE the estimates are built from what the store holds.
     """
     from ifd_fast.baselines import arrays_path, rebuild
-    from ifd_fast.config import load_settings
 
-    profile = load_settings().profile
+    profile = start().profile
     store = store or Path(profile.baselines_path)
     lookback = lookback_days or profile.lookback_days
     with tempfile.TemporaryDirectory(prefix="ifd-baseline-") as scratch:
@@ -85,7 +86,8 @@ def show(store: Path | None, *, as_json: bool, strike: float | None) -> None:
     """Show completeness, anomaly rate and consistency of each session."""
     from ifd_fast.baseline_report import describe_store, describe_strike
 
-    store = store or _default_store()
+    settings = start()
+    store = store or Path(settings.profile.baselines_path)
     if strike is not None:
         cells = describe_strike(store, strike)
         _print_table(f"Strike {strike:g}", cells, as_json=as_json)
@@ -115,19 +117,14 @@ def prune(store: Path | None, keep_sessions: int) -> None:
     from ifd_fast.baseline_store import open_store, prune_sessions
     from ifd_fast.errors import UsageError
 
-    store = store or _default_store()
+    settings = start()
+    store = store or Path(settings.profile.baselines_path)
     if not store.is_file():
         raise UsageError(f"No baseline store at {store}. Make one with `ifd baseline build`.")
     with open_store(store, write=True) as connection:
         dropped = prune_sessions(connection, keep_sessions)
     span = f": {dropped[0]} to {dropped[-1]}" if dropped else ""
     click.echo(f"{len(dropped)} sessions dropped{span}")
-
-
-def _default_store() -> Path:
-    from ifd_fast.config import load_settings
-
-    return Path(load_settings().profile.baselines_path)
 
 
 def _folders(sources: tuple[Path, ...], definitions: tuple[Path, ...], scratch: Path) -> list[Path]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ifd_fast.commands.common import start
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -49,6 +51,7 @@ def replay(
     """
     from ifd_fast.replaying import replay as run
 
+    start(profile, {"window_s": window_s, "window_step_s": window_step_s})
     with _progress_bar(quiet=quiet) as progress:
         result = run(
             list(files),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ifd_fast.commands.common import start
 from ifd_fast.errors import UsageError
 
 __all__ = ["simulate"]
@@ -59,6 +60,7 @@ def simulate(
     from ifd_fast.simulated_files import parse_plant, pick_sessions, spread_records, write_session
     from ifd_fast.world import load_world
 
+    start()
     world = load_world(preset)
     if span is not None:
         if records is None:

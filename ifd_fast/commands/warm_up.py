@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from ifd_fast.commands.common import start
+
 __all__ = ["warm_up"]
 
 
@@ -12,6 +14,7 @@ def warm_up() -> None:
     """Compile all kernels into the cache; the next start loads them instead."""
     from ifd_fast import warming
 
+    start()
     done = warming.warm_up()
     click.echo(f"{done.kernels} kernels ready in {done.seconds:.1f} s, {done.compiled} compiled")
     click.echo(f"cache: {done.folder or 'none; set NUMBA_CACHE_DIR'}")
