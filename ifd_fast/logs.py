@@ -49,8 +49,7 @@ def get_logger(name: str) -> Any:
             structlog.dev.ConsoleRenderer(colors=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger=name,
-    )
+    ).bind(logger=name)
 
 
 def hide_secrets(
@@ -107,13 +106,10 @@ def set_up_logging(
 class _StderrHandler(logging.StreamHandler[TextIO]):
     """Writes to what is stderr when it writes: a test runner or a progress bar may replace it."""
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:
-        """The process's stderr of this moment."""
-        return sys.stderr
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def _renderer(log_format: str, target: TextIO) -> structlog.typing.Processor:
