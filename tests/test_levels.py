@@ -88,6 +88,7 @@ def test_levels_are_oracle(seed: int, spread: int) -> None:
     churn(seed, spread, 300, 0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_deep_sides_are_oracle(seed: int) -> None:
     """Thousands of levels, up and down again, by way of split and joined deep blocks."""
@@ -113,6 +114,7 @@ def test_extreme_keys(key: int, size: int) -> None:
     assert shown(levels, 0) == []
 
 
+@pytest.mark.slow
 def test_deep_book_is_not_quadratic() -> None:
     """100,000 levels that arrive at the worst end take the space of at most twice as many."""
     book = books.allocate(1, levels=0)
