@@ -107,6 +107,9 @@ class FlowEngine:
             identities=self.instruments.identities,
             actions=np.zeros(256, np.int64),
         )
+        # Rows carry the names known when they are emitted, however the stream was cut: whoever
+        # joins names to rows takes the rows here, before a record may give ids other names.
+        self.before_names: Callable[[], object] = lambda: None
         self._arrays: Arrays | None = None
         self._joined_version: tuple[int, ...] = ()
         self._scheduled: list[tuple[int, Callable[[], object]]] = []
@@ -131,6 +134,7 @@ class FlowEngine:
         for handed in framer.frames(chunk):
             self.apply_published()
             if handed and self.on_records is not None:
+                self.before_names()
                 self.on_records(handed)
 
     def apply_published(self) -> None:
@@ -159,6 +163,7 @@ class FlowEngine:
                 break
             if due[0] > 0:
                 return start + int(due[0])
+            self.before_names()
             self._scheduled.pop(0)[1]()
         return stop
 

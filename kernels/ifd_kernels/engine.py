@@ -33,6 +33,7 @@ from ifd_kernels.layout import (
     Ring,
 )
 from ifd_kernels.pressure import (
+    AHEAD_LIMIT_NS,
     EVENTS_AHEAD,
     INSTANTS_SCORED,
     ROW_FACTS,
@@ -45,7 +46,7 @@ from ifd_kernels.pressure import (
     note_touch,
 )
 from ifd_kernels.scoring import score_instant
-from ifd_kernels.votes import Score, check_votes_room, note_flow
+from ifd_kernels.votes import TAIL_NS, TAILS, Score, check_votes_room, note_flow
 from ifd_kernels.windows import (
     begin_pane,
     emit_rows,
@@ -60,7 +61,6 @@ __all__ = ["advance", "pass_time"]
 # How far ahead of the event at hand the order table is prefetched: its one cache miss is half
 # the cost of the book; eight events hide it, sixteen evict what is still wanted.
 LOOK_AHEAD: Final = 8
-AHEAD_LIMIT_NS: Final = SECOND_NS
 TIME_LIMIT_NS: Final = 2**62  # year 2116: later times are no times, and sums with them overflow
 
 
@@ -135,19 +135,21 @@ def finish_pane(flow: Flow, score: Score, identities: Records) -> None:
 def skip_silence(flow: Flow, target_ns: int) -> None:
     """Jump over time in which nothing is open: a weekend costs nothing, nor does a bad clock.
 
-    Allowed once so many panes have passed without a trade that every window, and every pane a
-    touch could already stand in, is behind.
+    Allowed once so many panes have passed without a trade that every window, every age the
+    scorer tells apart, and every pane a touch could already stand in, is behind.
     """
     clock = flow.clock[0]
     span = max(clock["window_panes"], clock["facts_panes"])
     if clock["quiet_panes"] <= span + clock["open_mask"] or clock["pane_trades"] > 0:
+        return
+    if clock["quiet_panes"] * clock["pane_ns"] <= TAIL_NS[TAILS - 1] + clock["interval_ns"]:
         return
     if clock["fresh_count"] > 0:
         return
     for count in flow.busy_count:
         if count > 0:
             return
-    if clock["pane_start_ns"] <= clock["watermark_ns"]:
+    if clock["pane_start_ns"] <= clock["watermark_ns"] + AHEAD_LIMIT_NS:
         return
     pane = (target_ns - clock["lateness_ns"]) // clock["pane_ns"]
     if pane <= clock["pane"] + 1:
@@ -175,9 +177,7 @@ def score_now(flow: Flow, score: Score, identities: Records, touch: Records) -> 
 
 
 @kernel
-def pass_time(
-    flow: Flow, score: Score, identities: Records, touch: Records, target_ns: int
-) -> int:
+def pass_time(flow: Flow, score: Score, identities: Records, touch: Records, target_ns: int) -> int:
     """Do, in order of time, everything due up to `target_ns`: seal, emit, then score.
 
     Returns DONE, or what is needed before the step at hand: mend it and call again.
@@ -215,6 +215,14 @@ def is_ahead(ts_event_ns: int, ts_recv_ns: int) -> bool:
     if ts_recv_ns < 0 or ts_event_ns >= TIME_LIMIT_NS:
         return True
     return ts_event_ns - ts_recv_ns > AHEAD_LIMIT_NS
+
+
+@kernel
+def leads(ts_event_ns: int, watermark_ns: int) -> bool:
+    """Tell the same of an event whose receipt is not known: by the watermark, if it has begun."""
+    if watermark_ns < 0:
+        return ts_event_ns >= 0
+    return ts_event_ns - watermark_ns > AHEAD_LIMIT_NS
 
 
 @kernel
@@ -267,8 +275,11 @@ def advance(engine: Engine, stop: int) -> int:
         status = check_room(engine.book)
         ts_ns = ring.ts_event_ns[i]
         flow_allowed = True
-        if status == DONE and (ring.flags[i] & (F_SNAPSHOT | F_BAD_TS_RECV)) == 0:
-            if is_ahead(ts_ns, ring.ts_recv_ns[i]):
+        if status == DONE and (ring.flags[i] & F_SNAPSHOT) == 0:
+            if ring.flags[i] & F_BAD_TS_RECV:
+                flow_allowed = not leads(ts_ns, clock["watermark_ns"])
+                flow.counters[EVENTS_AHEAD] += 0 if flow_allowed else 1
+            elif is_ahead(ts_ns, ring.ts_recv_ns[i]):
                 flow_allowed = False
                 flow.counters[EVENTS_AHEAD] += 1
             elif ts_ns > clock["watermark_ns"]:

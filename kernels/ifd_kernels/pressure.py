@@ -38,15 +38,16 @@ TRADES_NO_SIZE: Final = 1  # size 0 or UNDEF
 TRADES_NO_TIME: Final = 2  # ts_event UNDEF
 TRADES_OFF_SESSION: Final = 3
 TRADES_LATE: Final = 4  # the second was sealed already
-TRADES_AHEAD: Final = 5  # ts_event later than ts_recv + 1 s, or than the open seconds reach
+TRADES_AHEAD: Final = 5  # of an event that is ahead
 TRADES_SNAPSHOT: Final = 6
-EVENTS_AHEAD: Final = 7  # ts_event > ts_recv + 1 s: applied to the book, not to flow
+EVENTS_AHEAD: Final = 7  # over 1 s after ts_recv, or after the watermark: for the book alone
 TOUCHES_LATE: Final = 8  # a BBO change inside a sealed pane
 SECONDS_SEALED: Final = 9
 PANES_SEALED: Final = 10
 INSTANTS_SCORED: Final = 11
 COUNTERS: Final = 16
 
+AHEAD_LIMIT_NS: Final = SECOND_NS
 LAG_LIMIT_NS: Final = 2 * SECOND_NS
 CROSSED_LIMIT_NS: Final = SECOND_NS
 
@@ -169,15 +170,20 @@ def open_pane(flow: Flow, slot: int, pane: int) -> int:
 
 @kernel
 def pane_at(flow: Flow, ts_ns: int) -> int:
-    """Return the number of the open pane that holds `ts_ns`, or -1 if it is sealed or too far."""
+    """Return the number of the open pane that holds `ts_ns`, -1 if it is sealed.
+
+    What claims to be from over a second after the watermark stands at the watermark: no pane
+    further ahead is kept.
+    """
     clock = flow.clock[0]
-    if ts_ns < clock["pane_start_ns"]:
+    when = ts_ns
+    if ts_ns > clock["watermark_ns"] + AHEAD_LIMIT_NS:
+        when = np.int64(clock["watermark_ns"])
+    if when < clock["pane_start_ns"]:
         return -1
-    if ts_ns < clock["pane_end_ns"]:
+    if when < clock["pane_end_ns"]:
         return np.int64(clock["pane"])
-    pane = ts_ns // clock["pane_ns"]
-    latest = max(clock["watermark_ns"] // clock["pane_ns"], clock["pane"])
-    return pane if pane <= latest else np.int64(-1)
+    return when // clock["pane_ns"]
 
 
 @kernel
@@ -199,8 +205,7 @@ def note_touch(flow: Flow, slot: int, ts_ns: int, ofi: int, bid: int, ask: int) 
     when = ts_ns if ts_ns >= 0 else np.int64(clock["watermark_ns"])
     pane = pane_at(flow, when)
     if pane < 0:
-        if when < clock["pane_start_ns"]:
-            flow.counters[TOUCHES_LATE] += 1
+        flow.counters[TOUCHES_LATE] += 1
         pane = np.int64(clock["pane"])
         step = np.int64(0)
     entry = flow.panes[open_pane(flow, slot, pane)]

@@ -6,7 +6,7 @@ events, so cost is per second or per pane, never per event.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,7 +27,10 @@ from ifd_kernels.pressure import (
     open_pane,
 )
 
-__all__ = ["begin_pane", "emit_rows", "seal_pane", "seal_second", "start_clock"]
+__all__ = ["begin_pane", "emit_rows", "seal_pane", "seal_second", "set_next", "start_clock"]
+
+# Prices beyond it (UNDEF_PRICE is one) have no mid: the sum of two would not fit.
+MID_LIMIT_1E9: Final = 2**62
 
 
 @kernel
@@ -55,7 +58,7 @@ def begin_pane(flow: Flow, pane: int) -> None:
         index = open_pane(flow, slot, pane)
         bid = flow.carry[slot]["bid_price_1e9"]
         ask = flow.carry[slot]["ask_price_1e9"]
-        if bid != UNDEF_PRICE and ask != UNDEF_PRICE:
+        if -MID_LIMIT_1E9 < bid < MID_LIMIT_1E9 and -MID_LIMIT_1E9 < ask < MID_LIMIT_1E9:
             flow.panes[index]["mid2_open_1e9"] = bid + ask
 
 
@@ -69,6 +72,9 @@ def start_clock(flow: Flow, ts_ns: int) -> None:
     clock["next_instant_ns"] = (ts_ns // clock["interval_ns"] + 1) * clock["interval_ns"]
     if clock["observed_from_ns"] < 0:
         clock["observed_from_ns"] = ts_ns
+    for slot in range(clock["slots"]):
+        if flow.carry[slot]["crossed_since_ns"] >= 0:  # since when is not known
+            flow.carry[slot]["crossed_since_ns"] = ts_ns
     begin_pane(flow, pane)
     set_next(flow)
 

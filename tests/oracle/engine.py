@@ -12,11 +12,26 @@ from typing import Any
 
 from tests.oracle import book as books
 
+__all__ = ["judge_trade", "replay", "watermarks"]
+
 SECOND = 10**9
 FACTS_S = 300
 UNDEF_SIZE = 2**32 - 1
+PRICE_LIMIT = 2**62  # of prices beyond it (UNDEF_PRICE is one) there is no mid
+TIME_LIMIT = 2**62  # the year 2116: what is later is no time
 UNDEF_PRICE = books.UNDEF_PRICE
 SNAPSHOT, BAD_TS_RECV = 32, 8
+BEFORE_TIME = -(2**62)  # the pane of touches that came before event time began
+VERDICTS = (
+    "counted",
+    "without_size",
+    "without_time",
+    "off_session",
+    "late",
+    "ahead",
+    "in_snapshot",
+)
+COVERS = ("advance", "pass_time")
 
 Event = dict[str, Any]
 Row = dict[str, Any]
@@ -29,19 +44,27 @@ def pane_ns(settings: Settings) -> int:
     return math.gcd(settings["step_s"], FACTS_S) * SECOND
 
 
-def is_ahead(event: Event) -> bool:
-    """Tell whether the record claims a time over a second after it came, or no time at all."""
-    return bool(event["ts_event"] < 0 or event["ts_event"] > event["ts_recv"] + SECOND)
+def is_ahead(event: Event, watermark: int) -> bool:
+    """Tell whether the record claims a time over a second after it came.
+
+    When it came is not known of F_BAD_TS_RECV: the watermark stands in, if event time has begun.
+    """
+    if event["flags"] & SNAPSHOT or event["ts_event"] < 0:
+        return False
+    if event["flags"] & BAD_TS_RECV:
+        return bool(watermark < 0 or event["ts_event"] > watermark + SECOND)
+    unknown = event["ts_recv"] < 0 or event["ts_event"] >= TIME_LIMIT
+    return bool(unknown or event["ts_event"] > event["ts_recv"] + SECOND)
 
 
 def moves_time(event: Event) -> bool:
     """Tell whether the record moves the watermark."""
-    return not event["flags"] & (SNAPSHOT | BAD_TS_RECV) and not is_ahead(event)
+    return not event["flags"] & (SNAPSHOT | BAD_TS_RECV) and not is_ahead(event, -1)
 
 
 def own_time(event: Event, watermark: int) -> int:
     """Return when the record stands: its own time, or the watermark if it has none."""
-    timeless = event["flags"] & SNAPSHOT or is_ahead(event)
+    timeless = event["flags"] & SNAPSHOT or event["ts_event"] < 0 or is_ahead(event, watermark)
     return watermark if timeless else int(event["ts_event"])
 
 
@@ -61,24 +84,26 @@ def session_of(ts_ns: int, sessions: Sessions) -> tuple[int, int] | None:
 
 
 def judge_trade(event: Event, watermark: int, sessions: Sessions, settings: Settings) -> str:
-    """Return "flow" or the reason why a T record adds nothing to flow."""
+    """Return "counted", or the first reason why a T record adds nothing to flow."""
     if event["flags"] & SNAPSHOT:
-        return "snapshot_trades"
-    if is_ahead(event):
-        return "ts_ahead"
+        return "in_snapshot"
+    if is_ahead(event, watermark):
+        return "ahead"
     if event["size"] in (0, UNDEF_SIZE):
-        return "sizeless"
+        return "without_size"
+    if event["ts_event"] < 0:
+        return "without_time"
     second_end = (event["ts_event"] // SECOND + 1) * SECOND
     if watermark >= 0 and second_end + settings["lateness_ns"] <= watermark:
         return "late"
     if session_of(event["ts_event"], sessions) is None:
         return "off_session"
-    return "flow"
+    return "counted"
 
 
 def first_open_pane(watermark: int, settings: Settings) -> int:
     """Return the first pane that is not sealed: end + lateness > watermark."""
-    return (watermark - settings["lateness_ns"]) // pane_ns(settings) if watermark >= 0 else -(2**62)
+    return (watermark - settings["lateness_ns"]) // pane_ns(settings)
 
 
 def read_books(events: list[Event], settings: Settings) -> list[dict[str, Any]]:
@@ -96,11 +121,11 @@ def read_books(events: list[Event], settings: Settings) -> list[dict[str, Any]]:
         reading = book.readings[event["instrument_id"]]
         pane = own_time(event, watermark) // pane_ns(settings)
         first = first_open_pane(watermark, settings)
-        timely = pane >= first and not is_ahead(event)
+        timely = watermark >= 0 and pane >= first
         changes.append(
             {
                 "instrument_id": event["instrument_id"],
-                "pane": max(pane, first),
+                "pane": max(pane, first) if watermark >= 0 else BEFORE_TIME,
                 "touch": reading.touch,
                 "ofi": reading.ofi - before if timely else 0,
             }
@@ -108,19 +133,12 @@ def read_books(events: list[Event], settings: Settings) -> list[dict[str, Any]]:
     return changes
 
 
-def window_edges(session: tuple[int, int], length: int, step: int) -> list[tuple[int, int]]:
-    """Return a session's windows: aligned to the epoch, cut where the session opens and closes."""
-    edges, end = [], (session[0] // step + 1) * step
-    while end - step < session[1]:
-        edges.append((max(end - length, session[0]), min(end, session[1])))
-        end += step
-    return edges
-
-
 def last_touch(changes: list[dict[str, Any]], instrument_id: int, before_pane: int) -> Any:
     """Return the touch of the latest change in a pane before `before_pane`, the last to come."""
     mine = [one for one in changes if one["instrument_id"] == instrument_id]
-    ranked = [(one["pane"], place, one) for place, one in enumerate(mine) if one["pane"] < before_pane]
+    ranked = [
+        (one["pane"], place, one) for place, one in enumerate(mine) if one["pane"] < before_pane
+    ]
     return max(ranked, key=lambda entry: entry[:2])[2]["touch"] if ranked else books.Touch()
 
 
@@ -136,11 +154,20 @@ def sum_window(
     for cap in (1, 10):
         for side, name in (("A", "bid_votes"), ("B", "ask_votes")):
             row[f"{name}_{cap}"] = sum(
-                min(sum(o["size"] for o in inside if o["side"] == side and o["ts_event"] // SECOND == s), cap)
+                min(
+                    sum(
+                        o["size"]
+                        for o in inside
+                        if o["side"] == side and o["ts_event"] // SECOND == s
+                    ),
+                    cap,
+                )
                 for s in {one["ts_event"] // SECOND for one in inside}
             )
     pane = pane_ns(settings)
-    row["ofi"] = sum(one["ofi"] for one in changes if start // pane <= one["pane"] < -(-end // pane))
+    row["ofi"] = sum(
+        one["ofi"] for one in changes if start // pane <= one["pane"] < -(-end // pane)
+    )
     return row
 
 
@@ -154,12 +181,12 @@ def replay(
     """
     marks = watermarks(events)
     trades: dict[int, list[Event]] = {}
-    counts = {"flow": 0, "snapshot_trades": 0, "ts_ahead": 0, "sizeless": 0, "late": 0, "off_session": 0}
+    counts = dict.fromkeys(VERDICTS, 0)
     for event, watermark in zip(events, marks, strict=True):
         if event.get("action") == "T":
             verdict = judge_trade(event, watermark, sessions, settings)
             counts[verdict] += 1
-            if verdict == "flow":
+            if verdict == "counted":
                 trades.setdefault(event["instrument_id"], []).append(event)
     changes = read_books(events, settings)
     spans = {"windows": (settings["window_s"], settings["step_s"]), "facts": (FACTS_S, FACTS_S)}
@@ -171,7 +198,7 @@ def replay(
             for window in windows_of(mine, sessions, length_s * SECOND, step_s * SECOND):
                 row = sum_window(mine, own, window, settings)
                 row["instrument_id"] = instrument_id
-                row["emitted_at"] = emitted_at(window[1], marks, settings)
+                row["emitted_at"] = emitted_at(window[1], marks, trades, settings)
                 add_prices(row, changes, underlying, settings)
                 rows.append(row)
         rows.sort(key=lambda row: (row["window_end"], row["instrument_id"]))
@@ -182,26 +209,35 @@ def replay(
 def windows_of(
     trades: list[Event], sessions: Sessions, length: int, step: int
 ) -> list[tuple[int, int]]:
-    """Return the windows that hold at least one of the trades."""
+    """Return the windows that hold a trade: they end at the next `length` / `step` multiples.
+
+    Windows are cut where the session opens and closes; the last one ends past the close.
+    """
     found = set()
     for trade in trades:
         session = session_of(trade["ts_event"], sessions)
         assert session is not None
-        for start, end in window_edges((session[0], session[1]), length, step):
-            if start <= trade["ts_event"] < end:
-                found.add((start, end))
+        for count in range(length // step):
+            end = (trade["ts_event"] // step + 1 + count) * step
+            if end - step < session[1]:
+                found.add((max(end - length, session[0]), min(end, session[1])))
     return sorted(found)
 
 
-def emitted_at(window_end: int, marks: list[int], settings: Settings) -> int | None:
-    """Return the index of the event that makes the window due, or the end if it is open there."""
+def emitted_at(
+    window_end: int, marks: list[int], trades: dict[int, list[Event]], settings: Settings
+) -> int | None:
+    """Return the index of the event that makes the window due, or the end if it is open there.
+
+    At the end, steps and facts are open that hold the watermark or a trade after it.
+    """
     due = window_end + settings["lateness_ns"]
     for index, watermark in enumerate(marks):
         if watermark >= due:
             return index
     spans = (settings["step_s"] * SECOND, FACTS_S * SECOND)
-    last = max(marks, default=-1)
-    flushed = max((last // span + 1) * span for span in spans) if last >= 0 else -1
+    newest = max(trade["ts_event"] for mine in trades.values() for trade in mine)
+    flushed = max((max(*marks, newest) // span + 1) * span for span in spans)
     return len(marks) if window_end <= flushed else None
 
 
@@ -217,5 +253,5 @@ def add_prices(
     row["underlying_mid2"] = None
     if future is not None:
         touch = last_touch(changes, future, row["window_start"] // pane)
-        if touch.bid[2] and touch.ask[2]:
+        if abs(touch.bid[0]) < PRICE_LIMIT and abs(touch.ask[0]) < PRICE_LIMIT:
             row["underlying_mid2"] = touch.bid[0] + touch.ask[0]
