@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from ifd_fast.definitions import decode_definitions, decode_mapping, decode_status
 from ifd_kernels.layout import (
     MARK_HALTED,
     RTYPE_DEFINITION,
@@ -15,8 +18,6 @@ from ifd_kernels.layout import (
     RTYPE_SYSTEM,
 )
 from ifd_kernels.pressure import note_mark
-
-from ifd_fast.definitions import decode_definitions, decode_mapping, decode_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,16 +50,18 @@ class RecordDesk:
 
     def take(self, engine: FlowEngine, records: Sequence[Handed]) -> None:
         """Handle consecutive records; types that change nothing here are counted only."""
-        definitions = [one.data for one in records if one.rtype == RTYPE_DEFINITION]
-        for definition in decode_definitions(definitions, self.version) if definitions else ():
-            engine.instruments.add_definition(definition, definition.ts_recv_ns)
-        for one in records:
-            self.counts[_NAMES.get(one.rtype, f"rtype_{one.rtype}")] += 1
-            if one.rtype == RTYPE_SYMBOL_MAPPING:
-                mapping = decode_mapping(one.data, self.version)
-                engine.instruments.add_symbol_mapping(mapping)
-            elif one.rtype == RTYPE_STATUS:
-                self._take_status(engine, one.data)
+        for rtype, group in groupby(records, key=attrgetter("rtype")):
+            run = [one.data for one in group]
+            self.counts[_NAMES.get(rtype, f"rtype_{rtype}")] += len(run)
+            if rtype == RTYPE_DEFINITION:
+                for definition in decode_definitions(run, self.version):
+                    engine.instruments.add_definition(definition, definition.ts_recv_ns)
+            elif rtype == RTYPE_SYMBOL_MAPPING:
+                for data in run:
+                    engine.instruments.add_symbol_mapping(decode_mapping(data, self.version))
+            elif rtype == RTYPE_STATUS:
+                for data in run:
+                    self._take_status(engine, data)
         engine.use_slots()
 
     def _take_status(self, engine: FlowEngine, data: bytes) -> None:

@@ -136,7 +136,8 @@ def skip_silence(flow: Flow, target_ns: int) -> None:
     """Jump over time in which nothing is open: a weekend costs nothing, nor does a bad clock.
 
     Allowed once so many panes have passed without a trade that every window, every age the
-    scorer tells apart, and every pane a touch could already stand in, is behind.
+    scorer tells apart, and every pane a touch could already stand in, is behind. It ends a window
+    early: a row wants the underlying's mid as its first pane began.
     """
     clock = flow.clock[0]
     span = max(clock["window_panes"], clock["facts_panes"])
@@ -151,7 +152,7 @@ def skip_silence(flow: Flow, target_ns: int) -> None:
             return
     if clock["pane_start_ns"] <= clock["watermark_ns"] + AHEAD_LIMIT_NS:
         return
-    pane = (target_ns - clock["lateness_ns"]) // clock["pane_ns"]
+    pane = (target_ns - clock["lateness_ns"]) // clock["pane_ns"] - span
     if pane <= clock["pane"] + 1:
         return
     clock["sealed_second"] = pane * clock["pane_ns"] // SECOND_NS
