@@ -6,16 +6,15 @@ Three failures in a row stop that callback, never the engine.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from ifd_fast.logs import get_logger
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["FAILURES_MAX", "GuardedCallback"]
+__all__ = ["FAILURES_MAX", "ErrorHandler", "GuardedCallback", "report_error"]
 
 T = TypeVar("T")
+ErrorHandler: TypeAlias = Callable[[Exception, Any], object]
 
 FAILURES_MAX: Final = 3  # in a row
 
@@ -34,13 +33,13 @@ class GuardedCallback(Generic[T]):
     def __init__(
         self,
         function: Callable[[T], object],
-        on_error: Callable[[Exception, T], object] | None = None,
+        find_handler: Callable[[], ErrorHandler | None] = lambda: None,
     ) -> None:
-        """Guard `function`; its exceptions go to `on_error` with the argument, or to the log."""
+        """Guard `function`; exceptions go to whom `find_handler` returns then, else to the log."""
         self.function = function
-        self.on_error = on_error
         self.calls = 0
         self.failures = 0
+        self._find_handler = find_handler
         self._in_a_row = 0
 
     @property
@@ -48,10 +47,10 @@ class GuardedCallback(Generic[T]):
         """Whether it failed FAILURES_MAX times in a row and is called no more."""
         return self._in_a_row >= FAILURES_MAX
 
-    def __call__(self, argument: T) -> None:
-        """Call the function unless it was stopped."""
+    def __call__(self, argument: T) -> bool:
+        """Call the function unless it was stopped; return whether it did not raise."""
         if self.stopped:
-            return
+            return True
         self.calls += 1
         try:
             self.function(argument)
@@ -59,18 +58,28 @@ class GuardedCallback(Generic[T]):
             self.failures += 1
             self._in_a_row += 1
             self._report(error, argument)
-        else:
-            self._in_a_row = 0
+            return False
+        self._in_a_row = 0
+        return True
 
     def _report(self, error: Exception, argument: T) -> None:
-        log = get_logger("ifd_fast.callbacks")
-        name = getattr(self.function, "__qualname__", repr(self.function))
-        if self.on_error is None:
-            log.error("callback failed", callback=name, error=repr(error), failures=self.failures)
-        else:
-            try:
-                self.on_error(error, argument)
-            except Exception as second:  # noqa: BLE001  # an error handler is a user's code too
-                log.error("error handler failed", callback=name, error=repr(second))  # noqa: TRY400
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        report_error(error, argument, name, self._find_handler())
         if self.stopped:
+            log = get_logger("ifd_fast.callbacks")
             log.error("callback stopped", callback=name, failures_in_a_row=self._in_a_row)
+
+
+def report_error(
+    error: Exception, argument: object, name: str, handler: ErrorHandler | None
+) -> None:
+    """Give an exception to its handler, to the log if there is none or it raises itself."""
+    log = get_logger("ifd_fast.callbacks")
+    if handler is None:
+        log.error("callback failed", callback=name, error=repr(error))
+        return
+    try:
+        handler(error, argument)
+    except Exception as second:  # noqa: BLE001  # an error handler is a user's code too
+        log.error("callback failed", callback=name, error=repr(error))  # noqa: TRY400
+        log.error("error handler failed", callback=name, error=repr(second))  # noqa: TRY400

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
-from ifd_kernels.layout import MARK_PARTLY_OBSERVED, MARK_TAPE_GAP, MARK_UNMAPPED
-from ifd_kernels.pressure import ROW_FACTS, ROW_REPORT
 
 from ifd_fast import __version__
 from ifd_fast.digests import RowDigest
@@ -16,6 +14,8 @@ from ifd_fast.flows import FACTS_WINDOW_S
 from ifd_fast.rows import FACTS_SCHEMA, WINDOW_SCHEMA, build_facts, build_windows
 from ifd_fast.signals import SIGNAL_SCHEMA, build_signals
 from ifd_fast.summaries import summarize
+from ifd_kernels.layout import MARK_PARTLY_OBSERVED, MARK_TAPE_GAP, MARK_UNMAPPED
+from ifd_kernels.pressure import ROW_FACTS, ROW_REPORT
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -134,6 +134,7 @@ class Collector:
             "signals": [],
         }
         self._identity: tuple[tuple[int, ...], pl.DataFrame] = ((), pl.DataFrame())
+        engine.before_names = self.drain
         for name, schema in _SCHEMAS.items():
             self._append(name, pl.DataFrame(schema=schema))
 

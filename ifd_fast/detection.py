@@ -10,9 +10,18 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from ifd_fast.calendar import load_sessions
+from ifd_fast.callbacks import ErrorHandler, report_error
+from ifd_fast.config import load_settings
+from ifd_fast.histories import StoreHistory
+from ifd_fast.metrics import WINDOW_NS, CheckedWindow, check_metrics
+from ifd_fast.scores import profile_row, score_one, unknown_expected
+from ifd_fast.signals import build_signals, iterate_signals
+from ifd_fast.streaming import MBOStreamingClient
 from ifd_kernels.layout import (
     IDENTITY,
     KIND_CALL,
@@ -23,17 +32,7 @@ from ifd_kernels.layout import (
     MARK_LAGGING,
     MARK_REBUILT,
     MARK_STALE,
-    SECOND_NS,
-    UNDEF_PRICE,
 )
-
-from ifd_fast.calendar import load_sessions
-from ifd_fast.config import load_settings
-from ifd_fast.errors import UsageError
-from ifd_fast.histories import StoreHistory
-from ifd_fast.scores import profile_row, score_one, unknown_expected
-from ifd_fast.signals import build_signals, iterate_signals
-from ifd_fast.streaming import MBOStreamingClient
 
 if TYPE_CHECKING:
     import os
@@ -49,8 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IFDv3Engine"]
 
-_KINDS: Final = {"C": KIND_CALL, "P": KIND_PUT, "F": KIND_FUTURE}
-_OPTIONS: Final = {"C": "call", "P": "put"}
+_KINDS: Final = {"C": KIND_CALL, "P": KIND_PUT}
 # A grade says less than the marks behind it; these stand for the grade.
 _MARK_OF_GRADE: Final = {
     "A": 0,
@@ -59,8 +57,8 @@ _MARK_OF_GRADE: Final = {
     "D": MARK_LAGGING,
     "F": MARK_STALE,
 }
-_WINDOW_NS: Final = 300 * SECOND_NS
-_EVEN_SEASON: Final = np.linspace(0.0, 1.0, 277)
+_BINS: Final = 276  # of 300 s in a session; without history, votes are expected evenly
+_SESSIONS_KEPT: Final = 8
 
 
 class IFDv3Engine:
@@ -73,6 +71,18 @@ class IFDv3Engine:
     baselines
         A baseline store's path, or anything with `arrays_for`; None: the profile's store if it
         exists, else no history, with which a record is judged but nothing alerts.
+
+    Attributes
+    ----------
+    on_rolling_signal
+        Called with each signal of the rolling windows that `feed` finds; may be set at any time.
+    on_error
+        Called with (exception, argument) when scoring a fed window or a callback fails; None: it
+        is logged.
+    failures
+        How many fed windows could not be scored; the windows themselves go on.
+    degraded
+        Whether that happened to the newest one.
     """
 
     def __init__(
@@ -85,8 +95,12 @@ class IFDv3Engine:
         self.sessions = load_sessions(self.settings.profile.calendar)
         self.history = self._find_history(baselines)
         self.on_rolling_signal: Callable[[InstitutionalSignalV3], object] | None = None
+        self.on_error: ErrorHandler | None = None
+        self.failures = 0
+        self.degraded = False
         self._profile_name = profile
         self._profile_row = profile_row(self.settings.profile)
+        self._rules_digest = self.settings.profile.rules_digest
         self._arrays: dict[dt.date, Arrays | None] = {}
         self._client: MBOStreamingClient | None = None
         self._found: list[InstitutionalSignalV3] = []
@@ -96,45 +110,41 @@ class IFDv3Engine:
     ) -> InstitutionalSignalV3 | None:
         """Judge one window; return a signal if it is a candidate (confidence 0.5), else None.
 
-        The signal's `alert` says whether it passed the profile. Futures, spreads and unknown
-        instruments give None. Raises UsageError for a naive time or a negative volume.
+        The signal's `alert` says whether it passed the profile. Futures, spreads, unknown
+        instruments and windows outside all sessions give None.
+
+        Raises
+        ------
+        UsageError
+            A time has no zone or order, an option type is unknown, or a count is no whole number
+            from 0 to 2**53.
         """
-        start_ns = _start_ns(pressure_metrics)
-        if pressure_metrics.option_type not in _OPTIONS:
+        window = check_metrics(pressure_metrics)
+        if window.option_type not in _KINDS:
             return None
-        if min(pressure_metrics.bid_volume, pressure_metrics.ask_volume) < 0:
-            raise UsageError(
-                "`bid_volume` and `ask_volume` must be 0 or more, were "
-                f"{pressure_metrics.bid_volume} and {pressure_metrics.ask_volume}."
-            )
-        session = self.sessions.session_at(start_ns)
+        session = self.sessions.session_at(window.start_ns)
         if session is None:
             return None
         arrays = self._arrays_of(session.trade_date)
-        expected, share = unknown_expected(1), 1 / (len(_EVEN_SEASON) - 1)
+        expected, season = unknown_expected(1), None
         if arrays is not None:
-            expected = self._expect(arrays, pressure_metrics, session.open_ns)
-            share = _share_of(arrays.season, start_ns - session.open_ns)
+            expected, season = self._expect(arrays, window, session.open_ns), arrays.season
         row = score_one(
             self._profile_row,
             expected,
-            bid_volume=pressure_metrics.bid_volume,
-            ask_volume=pressure_metrics.ask_volume,
-            trades=pressure_metrics.total_trades,
-            kind=_KINDS[pressure_metrics.option_type],
-            share=share,
-            marks=_MARK_OF_GRADE.get(pressure_metrics.quality, MARK_STALE),
+            bid_volume=window.bid_volume,
+            ask_volume=window.ask_volume,
+            trades=window.total_trades,
+            kind=_KINDS[window.option_type],
+            share=_share_of(season, window.start_ns - session.open_ns, window.length_ns),
+            marks=_MARK_OF_GRADE.get(window.quality, MARK_STALE),
         )
         if not row[0]["candidate"]:
             return None
-        row["instant_ns"] = row["episode_ns"] = start_ns + _WINDOW_NS
-        row["instrument_id"] = pressure_metrics.instrument_id
-        frame = build_signals(
-            row,
-            _identity_frame(pressure_metrics),
-            self.sessions,
-            self.settings.profile.rules_digest,
-        )
+        row["instant_ns"] = row["episode_ns"] = window.end_ns
+        row["instrument_id"] = window.instrument_id
+        row["window_s"] = window.length_ns // 1_000_000_000
+        frame = build_signals(row, _identity_frame(window), self.sessions, self._rules_digest)
         return next(iterate_signals(frame))
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> list[InstitutionalSignalV3]:
@@ -142,21 +152,37 @@ class IFDv3Engine:
         if self._client is None:
             self._client = MBOStreamingClient(profile=self._profile_name, history=self.history)
             self._client.on_pressure_metrics = self._analyze_fed
-            self._client.on_signal = self.on_rolling_signal
+            self._client.on_signal = self._pass_rolling
+        self._client.on_error = self.on_error
         self._client.feed(chunk)
         return self._take_found()
 
     def flush(self) -> list[InstitutionalSignalV3]:
-        """End the stream given to `feed`; return the signals of the windows that closes."""
-        if self._client is not None:
-            self._client.flush()
-            self._client = None
+        """End the stream given to `feed`; return the signals of the windows that closes.
+
+        The next `feed` begins another stream. Raises TruncatedError if this one ended inside a
+        record; the signals found then come with the next call.
+        """
+        client, self._client = self._client, None
+        if client is not None:
+            client.flush()
         return self._take_found()
 
     def _analyze_fed(self, metrics: PressureMetrics) -> None:
-        signal = self.analyze_pressure_event(metrics)
+        try:
+            signal = self.analyze_pressure_event(metrics)
+        except Exception as error:  # noqa: BLE001  # windows go on, whatever happens to scores
+            self.failures += 1
+            self.degraded = True
+            report_error(error, metrics, "IFDv3Engine.analyze_pressure_event", self.on_error)
+            return
+        self.degraded = False
         if signal is not None:
             self._found.append(signal)
+
+    def _pass_rolling(self, signal: InstitutionalSignalV3) -> None:
+        if self.on_rolling_signal is not None:
+            self.on_rolling_signal(signal)
 
     def _take_found(self) -> list[InstitutionalSignalV3]:
         found, self._found = self._found, []
@@ -173,59 +199,46 @@ class IFDv3Engine:
     def _arrays_of(self, trade_date: dt.date) -> Arrays | None:
         if trade_date not in self._arrays:
             history = self.history
-            self._arrays[trade_date] = None if history is None else history.arrays_for(trade_date)
+            found = None if history is None else history.arrays_for(trade_date)
+            if len(self._arrays) == _SESSIONS_KEPT:
+                del self._arrays[next(iter(self._arrays))]
+            self._arrays[trade_date] = found
         return self._arrays[trade_date]
 
-    def _expect(
-        self, arrays: Arrays, metrics: PressureMetrics, open_ns: int
-    ) -> NDArray[np.void]:
+    def _expect(self, arrays: Arrays, window: CheckedWindow, open_ns: int) -> NDArray[np.void]:
         """Return what history expects of the record's instrument, EXPECTED (1,)."""
         from ifd_fast.baseline_join import join_slot
 
         identities = np.zeros(2, IDENTITY)
         option, future = identities[0], identities[1]
-        option["kind"], option["mapped"] = _KINDS[metrics.option_type], 1
-        option["strike_1e9"] = _fixed(metrics.strike)
-        option["expiration_ns"] = -1 if metrics.expiration is None else _ns(metrics.expiration)
+        option["kind"], option["mapped"] = _KINDS[window.option_type], 1
+        option["strike_1e9"] = window.strike_1e9
+        option["expiration_ns"] = window.expiration_ns
         option["underlying_slot"], option["twin_slot"] = 1, -1
-        future["kind"] = KIND_FUTURE if metrics.underlying else KIND_UNKNOWN
-        return join_slot(arrays, identities, 0, open_ns, symbols={1: metrics.underlying})
+        future["kind"] = KIND_FUTURE if window.underlying else KIND_UNKNOWN
+        return join_slot(arrays, identities, 0, open_ns, symbols={1: window.underlying})
 
 
-def _start_ns(metrics: PressureMetrics) -> int:
-    if metrics.time_window.tzinfo is None:
-        raise UsageError(
-            f"`time_window` must carry a time zone, was {metrics.time_window}. Use UTC."
-        )
-    return _ns(metrics.time_window)
+def _share_of(season: NDArray[np.float64] | None, since_open_ns: int, length_ns: int) -> float:
+    """Return the usual share of a session's votes in a window that begins so long after its open.
+
+    `season` (b + 1,): the share before each bin of 300 s; None: all bins alike.
+    """
+    edges = np.array([since_open_ns, since_open_ns + length_ns]) / WINDOW_NS
+    if season is None:
+        return float(edges[1] - edges[0]) / _BINS
+    before, after = np.interp(edges, np.arange(len(season)), season)
+    return float(after - before)
 
 
-def _ns(when: dt.datetime) -> int:
-    """Return a time as ns UTC, exactly: no float on the way."""
-    since = when - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return (since.days * 86_400 + since.seconds) * SECOND_NS + since.microseconds * 1000
-
-
-def _fixed(points: float) -> int:
-    """Return a price at 1e-9, UNDEF_PRICE if it is no finite number."""
-    return round(points * 1e9) if np.isfinite(points) else UNDEF_PRICE
-
-
-def _share_of(season: NDArray[np.float64], since_open_ns: int) -> float:
-    """Return the usual share of a session's votes in the 300 s that begin so long after its open."""
-    first = min(max(since_open_ns // _WINDOW_NS, 0), len(season) - 2)
-    return float(season[first + 1] - season[first])
-
-
-def _identity_frame(metrics: PressureMetrics) -> pl.DataFrame:
+def _identity_frame(window: CheckedWindow) -> pl.DataFrame:
     import polars as pl
 
-    return pl.DataFrame(
-        {
-            "strike": [metrics.strike],
-            "instrument_id": [metrics.instrument_id],
-            "symbol": [metrics.symbol],
-            "underlying": [metrics.underlying],
-            "expiration": [metrics.expiration],
-        }
-    )
+    columns: dict[str, Any] = {
+        "strike": [window.strike],
+        "instrument_id": [window.instrument_id],
+        "symbol": [window.symbol],
+        "underlying": [window.underlying],
+        "expiration": [window.expiration],
+    }
+    return pl.DataFrame(columns)

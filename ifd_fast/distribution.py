@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from ifd_fast.callbacks import GuardedCallback
+from ifd_fast.callbacks import ErrorHandler, GuardedCallback
 from ifd_fast.profiles import Profile
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
 
     from ifd_fast.signals import InstitutionalSignalV3
 
@@ -61,21 +60,24 @@ class SignalDistributor:
         May be appended to at any time.
     withheld
         Counted: signals below the threshold, and beyond the hour's limit.
+    failures
+        How often receivers raised.
     """
 
     def __init__(
         self,
         config: LiveStreamingConfig | None = None,
-        on_error: Callable[[Exception, Any], object] | None = None,
+        on_error: ErrorHandler | None = None,
     ) -> None:
         """Distribute by `config`; a receiver's exceptions go to `on_error`, else to the log."""
         self.config = config or LiveStreamingConfig()
         self.on_error = on_error
         self.dashboard_clients: list[DashboardClient] = []
         self.alert_handlers: list[AlertHandler] = []
+        self.failures = 0
         self.withheld = {"below_threshold": 0, "beyond_hourly_limit": 0}
         self._sent: deque[dt.datetime] = deque()
-        self._guards: dict[tuple[int, str], GuardedCallback[Any]] = {}
+        self._guards: dict[tuple[int, str], GuardedCallback[InstitutionalSignalV3]] = {}
 
     def distribute_signal(self, signal: InstitutionalSignalV3) -> bool:
         """Pass one signal on; return whether it was."""
@@ -85,11 +87,11 @@ class SignalDistributor:
         if not self._fits_hour(signal.timestamp):
             self.withheld["beyond_hourly_limit"] += 1
             return False
-        for client in self.dashboard_clients:
-            self._guard(client, "send_signal", client.send_signal)(signal)
+        for client in tuple(self.dashboard_clients):  # a receiver may take itself out
+            self._send(client, "send_signal", signal)
         if signal.final_confidence > self.config.alert_confidence_threshold:
-            for handler in self.alert_handlers:
-                self._guard(handler, "send_alert", handler.send_alert)(signal)
+            for handler in tuple(self.alert_handlers):
+                self._send(handler, "send_alert", signal)
         return True
 
     def _fits_hour(self, when: dt.datetime) -> bool:
@@ -101,10 +103,16 @@ class SignalDistributor:
         self._sent.append(when)
         return True
 
-    def _guard(
-        self, receiver: object, name: str, method: Callable[[Any], object]
-    ) -> GuardedCallback[Any]:
-        key = (id(receiver), name)
-        if key not in self._guards:
-            self._guards[key] = GuardedCallback(method, self.on_error)
-        return self._guards[key]
+    def _send(self, receiver: object, name: str, signal: InstitutionalSignalV3) -> None:
+        guard = self._guard(receiver, name)
+        if not guard(signal):
+            self.failures += 1
+
+    def _guard(self, receiver: object, name: str) -> GuardedCallback[InstitutionalSignalV3]:
+        method = getattr(receiver, name)
+        guard = self._guards.get((id(receiver), name))
+        if guard is None or guard.function != method:
+            # The guard holds its receiver, so that no other can get the same id.
+            guard = GuardedCallback(method, lambda: self.on_error)
+            self._guards[id(receiver), name] = guard
+        return guard

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from ifd_fast.errors import UsageError
+from ifd_kernels.layout import UNDEF_PRICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
 
-__all__ = ["PressureMetrics", "iterate_metrics"]
+__all__ = ["CheckedWindow", "PressureMetrics", "check_metrics", "iterate_metrics"]
+
+WINDOW_NS: Final = 300_000_000_000  # of a record that doesn't say when its window ends
+_COUNT_MAX: Final = 2**53  # beyond it a float can't hold every count
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_OPTION_TYPES: Final = ("C", "P", "F", "S", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,9 @@ def iterate_metrics(windows: pl.DataFrame) -> Iterator[PressureMetrics]:
     """Yield one PressureMetrics a row of `windows` (columns of `rows.WINDOW_SCHEMA`)."""
     for row in windows.iter_rows(named=True):
         start = row.pop("window_start")
-        texts = {name: row.pop(name) or "" for name in ("symbol", "root", "underlying")}
+        texts: dict[str, Any] = {
+            name: row.pop(name) or "" for name in ("symbol", "root", "underlying")
+        }
         strike = row.pop("strike")
         yield PressureMetrics(
             strike=float("nan") if strike is None else strike,
@@ -78,3 +89,98 @@ def iterate_metrics(windows: pl.DataFrame) -> Iterator[PressureMetrics]:
             **texts,
             **row,
         )
+
+
+class CheckedWindow(NamedTuple):
+    """A record as the scorer needs it: integers, and nothing that could surprise a kernel."""
+
+    option_type: str
+    start_ns: int
+    end_ns: int
+    bid_volume: int
+    ask_volume: int
+    total_trades: int
+    quality: str
+    instrument_id: int
+    symbol: str
+    underlying: str
+    strike: float | None
+    strike_1e9: int
+    expiration: dt.datetime | None
+    expiration_ns: int
+
+    @property
+    def length_ns(self) -> int:
+        """Length of the window."""
+        return self.end_ns - self.start_ns
+
+
+def check_metrics(metrics: PressureMetrics) -> CheckedWindow:
+    """Return what a record says, checked; users may have made it themselves.
+
+    Raises
+    ------
+    UsageError
+        A time has no zone or order, an option type is unknown, or a count is out of bounds.
+    """
+    if metrics.option_type not in _OPTION_TYPES:
+        raise UsageError(
+            f"`option_type` must be one of 'C', 'P', 'F', 'S', was {metrics.option_type!r}."
+            " Use 'C' for a call, 'P' for a put."
+        )
+    start_ns = _time("time_window", metrics.time_window)
+    end_ns = start_ns + WINDOW_NS
+    if metrics.window_end is not None:
+        end_ns = _time("window_end", metrics.window_end)
+    if not start_ns < end_ns <= start_ns + 12 * WINDOW_NS:
+        raise UsageError(
+            f"`window_end` must be after `time_window`, by an hour at most, was"
+            f" {metrics.window_end} after {metrics.time_window}."
+        )
+    strike_1e9 = _fixed(metrics.strike)
+    expiration = metrics.expiration
+    return CheckedWindow(
+        option_type=metrics.option_type,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        bid_volume=_count("bid_volume", metrics.bid_volume),
+        ask_volume=_count("ask_volume", metrics.ask_volume),
+        total_trades=_count("total_trades", metrics.total_trades),
+        quality=metrics.quality,
+        instrument_id=_count("instrument_id", metrics.instrument_id, 2**32 - 1),
+        symbol=metrics.symbol,
+        underlying=metrics.underlying,
+        strike=None if strike_1e9 == UNDEF_PRICE else float(metrics.strike),
+        strike_1e9=strike_1e9,
+        expiration=expiration,
+        expiration_ns=-1 if expiration is None else _time("expiration", expiration),
+    )
+
+
+def _count(name: str, value: Any, most: int = _COUNT_MAX) -> int:
+    """Return a whole number within its bounds, of whatever type it is."""
+    try:
+        whole = int(value)
+    except (TypeError, ValueError, OverflowError):
+        whole = -1
+    if not 0 <= whole <= most or whole != value:
+        raise UsageError(f"`{name}` must be a whole number from 0 to {most}, was {value!r}.")
+    return whole
+
+
+def _time(name: str, when: Any) -> int:
+    """Return a time as ns UTC, exactly: no float on the way."""
+    if not isinstance(when, dt.datetime) or when.tzinfo is None:
+        raise UsageError(f"`{name}` must be a datetime with a time zone, was {when!r}. Use UTC.")
+    since = when - _EPOCH
+    ts_ns = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    if not 0 <= ts_ns < 2**62:
+        raise UsageError(f"`{name}` must be within 1970 to 2116, was {when}.")
+    return ts_ns
+
+
+def _fixed(points: float | None) -> int:
+    """Return a price at 1e-9, UNDEF_PRICE if it is no finite number of the wire's range."""
+    if points is None or not math.fabs(points) < 9e9:
+        return UNDEF_PRICE
+    return round(points * 1e9)

@@ -6,9 +6,8 @@ or to memory; at the end `ReplayResult` says what was read, applied and skipped,
 
 from __future__ import annotations
 
-import datetime as dt
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ifd_fast.accounts import count_engine, count_stream, sum_streams
 from ifd_fast.calendar import load_sessions
@@ -19,6 +18,7 @@ from ifd_fast.desks import RecordDesk
 from ifd_fast.engine import FlowEngine
 from ifd_fast.framing import Framer, allocate_ring
 from ifd_fast.histories import StoreHistory
+from ifd_fast.observing import observe
 from ifd_fast.outputs import RunFolder
 from ifd_fast.streams import open_stream
 from ifd_kernels.layout import RTYPE_DEFINITION
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ifd_fast.sources import Source
 
 __all__ = ["Progress", "replay"]
-
-_DAY_NS: Final = 86_400_000_000_000
 
 
 class Progress(Protocol):
@@ -175,25 +173,14 @@ class _Replay:
         self._add_handed({"definition": len(records)})
 
     def _observe(self, source: Source) -> None:
-        """Take from the header what the stream covers, and what its ids mean, day by day."""
+        """Take from the header what the stream covers, and what its ids mean."""
         metadata, engine = source.metadata, self.engine
         if metadata.schema is None:
             return
-        if engine.observed_from_ns < 0:
-            engine.observe_from(metadata.start_ns)
-        elif 0 <= self.observed_to_ns < metadata.start_ns:
+        if 0 <= self.observed_to_ns < metadata.start_ns:
             self.collector.gaps_ns.append((self.observed_to_ns, metadata.start_ns))
         self._ends_ns = -1 if metadata.limit is not None else metadata.end_ns or -1
-        first_day = metadata.start_ns // _DAY_NS
-        last_ns = metadata.start_ns if metadata.end_ns is None else metadata.end_ns - 1
-        for day in range(first_day, max(first_day, last_ns // _DAY_NS) + 1):
-            date = dt.date(1970, 1, 1) + dt.timedelta(days=day)
-            name_ids = partial(engine.instruments.add_metadata_mappings, metadata, date)
-            if day == first_day:
-                name_ids()
-            else:
-                engine.schedule(day * _DAY_NS, name_ids)
-        engine.use_slots()
+        observe(engine, metadata)
 
     def _framer(self, source: Source, ring: Any) -> Framer:
         header = source.header

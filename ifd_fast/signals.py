@@ -8,14 +8,18 @@ this contract, `delta_sign` what that means for the underlying's delta; no forec
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
-from ifd_kernels.layout import KIND_CALL
 
+from ifd_fast import __version__
 from ifd_fast.rows import GRADES
+from ifd_kernels._jit import sources_digest
+from ifd_kernels.layout import KIND_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +28,13 @@ if TYPE_CHECKING:
 
     from ifd_fast.calendar import Sessions
 
-__all__ = ["SIGNAL_SCHEMA", "InstitutionalSignalV3", "build_signals", "iterate_signals"]
+__all__ = [
+    "SIGNAL_SCHEMA",
+    "InstitutionalSignalV3",
+    "build_signals",
+    "code_digest",
+    "iterate_signals",
+]
 
 _NS: Final = pl.Datetime("ns", "UTC")
 _STRENGTHS: Final = ("WEAK", "MODERATE", "HIGH", "VERY_HIGH", "EXTREME")
@@ -36,7 +46,7 @@ _CELLS: Final = np.array(["strike", "moneyness", "dte", "type", "none"])
 
 @dataclass(frozen=True, slots=True)
 class InstitutionalSignalV3:
-    """The fields of the replaced system, in its order, then ours.
+    """The fields of the replaced system, in its order, then ours; docs/fields.md has them all.
 
     Attributes
     ----------
@@ -113,13 +123,19 @@ class InstitutionalSignalV3:
     quality: str = "F"
     failed_gates: int = 0
     config_digest: str = ""
+    code_digest: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields with times and dates as ISO 8601 texts, ready for JSON."""
-        return {
-            name: value.isoformat() if isinstance(value, (dt.date, dt.datetime)) else value
-            for name, value in asdict(self).items()
-        }
+        """Return all fields ready for JSON: times as ISO 8601 texts, null for what is no number."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 SIGNAL_SCHEMA: Final = pl.Schema(
@@ -175,6 +191,7 @@ SIGNAL_SCHEMA: Final = pl.Schema(
         "quality": pl.String(),
         "failed_gates": pl.Int32(),
         "config_digest": pl.String(),
+        "code_digest": pl.String(),
     }
 )
 
@@ -218,6 +235,12 @@ _FLAGS: Final = {
 }
 
 
+@cache
+def code_digest() -> str:
+    """Return what code made a signal: the version, and the digest of all kernel sources."""
+    return f"{__version__}+{sources_digest()}"
+
+
 def build_signals(
     signals: NDArray[np.void], identity: pl.DataFrame, sessions: Sessions, config_digest: str
 ) -> pl.DataFrame:
@@ -234,6 +257,7 @@ def build_signals(
     columns |= _judgements(signals)
     columns["trade_date"] = dates.astype("datetime64[D]")
     columns["config_digest"] = [config_digest] * len(signals)
+    columns["code_digest"] = [code_digest()] * len(signals)
     columns["option_type"] = np.where(signals["kind"] == KIND_CALL, "C", "P")
     names = ("strike", "instrument_id", "symbol", "underlying", "expiration")
     frame = pl.DataFrame(columns).hstack(known.select(names).get_columns())
@@ -256,7 +280,7 @@ def _judgements(signals: NDArray[np.void]) -> dict[str, object]:
     strength = np.searchsorted(_STRENGTH_EDGES, confidence, side="right")
     word = np.where(side > 0, "BUY", np.where(side < 0, "SELL", "NEUTRAL"))
     strong = np.where(side > 0, "STRONG_BUY", "STRONG_SELL")
-    actions = np.select([strength == 4, strength >= 2], [strong, word], "MONITOR")  # noqa: PLR2004
+    actions = np.select([strength == 4, strength >= 2], [strong, word], "MONITOR")
     multiplier = _SIZE_MULTIPLIERS[strength]
     return {
         "dominant_side": word,

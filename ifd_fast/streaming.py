@@ -2,13 +2,16 @@
 
 Bytes of a DBN stream, header first, go in through `feed`, in any chunks. Each finished window of
 each instrument comes out as `PressureMetrics` through `on_pressure_metrics`, in order of
-(window end, instrument); all that end together are delivered, none is dropped.
+(window end, instrument); all that end together are delivered, none is dropped. How the bytes were
+cut changes nothing.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from ifd_fast.calendar import load_sessions
 from ifd_fast.callbacks import GuardedCallback
@@ -19,15 +22,17 @@ from ifd_fast.desks import RecordDesk
 from ifd_fast.engine import FlowEngine
 from ifd_fast.errors import UsageError
 from ifd_fast.framing import Framer
-from ifd_fast.header import HeaderReader
+from ifd_fast.header import Header, HeaderReader
 from ifd_fast.metrics import iterate_metrics
 from ifd_fast.metrics_cache import MetricsCache
+from ifd_fast.observing import observe
 from ifd_fast.signals import iterate_signals
+from ifd_fast.sources import decode_metadata
 from ifd_fast.universe import load_universe
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import polars as pl
 
@@ -59,7 +64,7 @@ class MBOStreamingClient:
     on_signal
         Called with each rolling signal: candidates and alerts, as their episodes begin.
     on_error
-        Called with (exception, argument) when one of the above raises.
+        Called with (exception, argument) when one of the above raises; None: it is logged.
     recent
         Metrics of the last five minutes of event time.
     """
@@ -79,31 +84,42 @@ class MBOStreamingClient:
         self.symbols = tuple(symbols or load_universe(settings.universe).parents)
         self.engine = FlowEngine(settings, load_sessions(settings.calendar), history=history)
         self.recent = MetricsCache(dt.timedelta(seconds=settings.metrics_cache_s))
-        self.on_error: Callable[[Exception, object], object] | None = None
-        self._on_metrics: GuardedCallback[PressureMetrics] | None = None
-        self._on_signal: GuardedCallback[InstitutionalSignalV3] | None = None
+        self.on_error: Callable[[Exception, Any], object] | None = None
+        self._guards: dict[str, GuardedCallback[Any]] = {}
+        self._failures: Counter[str] = Counter()
         self._collector = Collector(self.engine, None, self._deliver)
         self._header = HeaderReader("stream")
         self._framer: Framer | None = None
         self._finished = False
+        self._busy = False
 
     @property
     def on_pressure_metrics(self) -> Callable[[PressureMetrics], object] | None:
         """Who gets each finished window."""
-        return None if self._on_metrics is None else self._on_metrics.function
+        return self._function("on_pressure_metrics")
 
     @on_pressure_metrics.setter
     def on_pressure_metrics(self, function: Callable[[PressureMetrics], object] | None) -> None:
-        self._on_metrics = self._guard(function)
+        self._guard("on_pressure_metrics", function)
 
     @property
     def on_signal(self) -> Callable[[InstitutionalSignalV3], object] | None:
         """Who gets each rolling signal."""
-        return None if self._on_signal is None else self._on_signal.function
+        return self._function("on_signal")
 
     @on_signal.setter
     def on_signal(self, function: Callable[[InstitutionalSignalV3], object] | None) -> None:
-        self._on_signal = self._guard(function)
+        self._guard("on_signal", function)
+
+    @property
+    def callback_failures(self) -> dict[str, int]:
+        """How often each callback raised, by its name."""
+        return dict(self._failures)
+
+    @property
+    def stopped_callbacks(self) -> tuple[str, ...]:
+        """Callbacks that raised three times in a row and are called no more, until set again."""
+        return tuple(name for name, guard in self._guards.items() if guard.stopped)
 
     def feed(self, chunk: bytes | bytearray | memoryview) -> None:
         """Take the next bytes of the stream; callbacks are called before this returns.
@@ -111,22 +127,23 @@ class MBOStreamingClient:
         Raises
         ------
         FormatError
-            The stream is not DBN 1 to 3, or a record can't be walked.
+            The stream is not DBN 1 to 3, or a record can't be walked. What came before it has
+            been delivered.
         UsageError
-            The stream was flushed already.
+            The stream was flushed already, or this is called from one of its callbacks.
         """
-        if self._finished:
-            raise UsageError("This stream was flushed; make a new MBOStreamingClient.")
-        rest: bytes | bytearray | memoryview = chunk
-        if self._framer is None:
-            header, taken = self._header.feed(chunk)
-            if header is None:
-                return
-            rest = memoryview(chunk)[taken:]
-            self._begin(header.version, ts_out=header.ts_out, offset=len(header.data))
-        if self._framer is not None:
-            self.engine.feed(self._framer, rest)
-            self._collector.drain()
+        with self._alone():
+            rest: bytes | bytearray | memoryview = chunk
+            if self._framer is None:
+                header, taken = self._header.feed(chunk)
+                if header is None:
+                    return
+                rest = memoryview(chunk)[taken:]
+                self._framer = self._begin(header)
+            try:
+                self.engine.feed(self._framer, rest)
+            finally:
+                self._collector.drain()
 
     def flush(self) -> None:
         """Close what is open; the windows cut short are delivered with grade F.
@@ -134,42 +151,69 @@ class MBOStreamingClient:
         Raises
         ------
         TruncatedError
-            The stream ended inside a record.
+            The stream ended inside its header or a record; what it held has been delivered.
         """
         if self._finished:
             return
-        self._finished = True
-        if self._framer is None:
-            self._header.finish()
-        else:
-            self._framer.finish()
-        self.engine.flush()
-        self._collector.drain(self.engine.watermark_ns)
+        with self._alone():
+            self._finished = True
+            try:
+                if self._framer is None:
+                    self._header.finish()
+                else:
+                    self._framer.finish()
+            finally:
+                observed_to_ns = self.engine.watermark_ns
+                self.engine.flush()
+                self._collector.drain(observed_to_ns)
 
-    def _begin(self, version: int, *, ts_out: bool, offset: int) -> None:
-        desk = RecordDesk(version)
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Refuse what can't work: bytes after the end, or from inside a callback."""
+        if self._finished:
+            raise UsageError("This stream was flushed; make a new MBOStreamingClient.")
+        if self._busy:
+            raise UsageError("`feed` and `flush` must not be called from a callback.")
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    def _begin(self, header: Header) -> Framer:
+        """Take what the header says, and return the framer of the records behind it."""
+        desk = RecordDesk(header.version)
         self.engine.on_records = lambda records: desk.take(self.engine, records)
-        self._framer = Framer(self.engine.state.ring, version, ts_out=ts_out, offset=offset)
+        observe(self.engine, decode_metadata(header, "stream"))
+        return Framer(
+            self.engine.state.ring,
+            header.version,
+            ts_out=header.ts_out,
+            offset=len(header.data),
+        )
 
     def _deliver(self, name: str, frame: pl.DataFrame) -> None:
         if name == "windows":
             for metrics in iterate_metrics(frame):
                 self.recent.add(metrics)
-                if self._on_metrics is not None:
-                    self._on_metrics(metrics)
-        elif name == "signals" and self._on_signal is not None:
+                self._call("on_pressure_metrics", metrics)
+        elif name == "signals":
             for signal in iterate_signals(frame):
-                self._on_signal(signal)
+                self._call("on_signal", signal)
 
-    def _guard(self, function: Callable[..., object] | None) -> GuardedCallback[object] | None:
-        if function is None:
-            return None
-        return GuardedCallback(function, self._report)
+    def _call(self, name: str, argument: object) -> None:
+        guard = self._guards.get(name)
+        if guard is not None and not guard(argument):
+            self._failures[name] += 1
 
-    def _report(self, error: Exception, argument: object) -> None:
-        if self.on_error is None:
-            raise error
-        self.on_error(error, argument)
+    def _function(self, name: str) -> Callable[[Any], object] | None:
+        guard = self._guards.get(name)
+        return None if guard is None else guard.function
+
+    def _guard(self, name: str, function: Callable[[Any], object] | None) -> None:
+        self._guards.pop(name, None)
+        if function is not None:
+            self._guards[name] = GuardedCallback(function, lambda: self.on_error)
 
 
 def _guard_key(api_key: str | Secret | None) -> Secret | None:
