@@ -12,8 +12,14 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel
-from ifd_kernels.book import Book, apply_event, check_room, prefetch_event
+from ifd_kernels._jit import kernel, leaf, natural
+from ifd_kernels.book import (
+    Book,
+    apply_event,
+    check_room,
+    prefetch_event,
+    prefetch_levels,
+)
 from ifd_kernels.layout import (
     ACTION_TRADE,
     BBO_CHANGED,
@@ -29,6 +35,7 @@ from ifd_kernels.layout import (
     NEED_ROWS,
     NEED_SESSION,
     SECOND_NS,
+    Integer,
     Records,
     Ring,
 )
@@ -61,6 +68,7 @@ __all__ = ["advance", "pass_time"]
 # How far ahead of the event at hand the order table is prefetched: its one cache miss is half
 # the cost of the book; eight events hide it, sixteen evict what is still wanted.
 LOOK_AHEAD: Final = 8
+LOOK_NEAR: Final = 4  # its levels are looked for when the line that says where they lie has come
 TIME_LIMIT_NS: Final = 2**62  # year 2116: later times are no times, and sums with them overflow
 
 
@@ -76,7 +84,7 @@ class Engine(NamedTuple):
 
 
 @kernel
-def hand_over(flow: Flow, score: Score, identities: Records) -> int:
+def hand_over(flow: Flow, score: Score, identities: Records) -> Integer:
     """Give the scorer the contracts it has not seen, as known at the next instant.
 
     Returns DONE, or NEED_VOTES with nothing handed over.
@@ -132,7 +140,7 @@ def finish_pane(flow: Flow, score: Score, identities: Records) -> None:
 
 
 @kernel
-def skip_silence(flow: Flow, target_ns: int) -> None:
+def skip_silence(flow: Flow, target_ns: Integer) -> None:
     """Jump over time in which nothing is open: a weekend costs nothing, nor does a bad clock.
 
     Allowed once so many panes have passed without a trade that every window, every age the
@@ -163,7 +171,7 @@ def skip_silence(flow: Flow, target_ns: int) -> None:
 
 
 @kernel
-def score_now(flow: Flow, score: Score, identities: Records, touch: Records) -> int:
+def score_now(flow: Flow, score: Score, identities: Records, touch: Records) -> Integer:
     """Score the instant at hand if it lies in a session, (open, close]; then set the next."""
     clock = flow.clock[0]
     instant = np.int64(clock["next_instant_ns"])
@@ -178,7 +186,9 @@ def score_now(flow: Flow, score: Score, identities: Records, touch: Records) -> 
 
 
 @kernel
-def pass_time(flow: Flow, score: Score, identities: Records, touch: Records, target_ns: int) -> int:
+def pass_time(
+    flow: Flow, score: Score, identities: Records, touch: Records, target_ns: Integer
+) -> Integer:
     """Do, in order of time, everything due up to `target_ns`: seal, emit, then score.
 
     Returns DONE, or what is needed before the step at hand: mend it and call again.
@@ -208,50 +218,59 @@ def pass_time(flow: Flow, score: Score, identities: Records, touch: Records, tar
     return NEED_SESSION if clock["joined_session"] != clock["session"] else DONE
 
 
-@kernel
-def is_ahead(ts_event_ns: int, ts_recv_ns: int) -> bool:
-    """Tell whether an event claims to be from after its receipt, by more than clocks differ."""
-    if ts_event_ns < 0:
+@leaf
+def is_timely(flags: Integer, ts_event_ns: Integer, ts_recv_ns: Integer) -> bool:
+    """Tell whether an event's own time counts: it may move the watermark, and add to flow.
+
+    Not so for snapshots, for a bad ts_recv, without a time, or if it claims to be from after its
+    receipt by more than clocks differ.
+    """
+    if (flags & (F_SNAPSHOT | F_BAD_TS_RECV)) != 0 or ts_event_ns < 0 or ts_recv_ns < 0:
         return False
-    if ts_recv_ns < 0 or ts_event_ns >= TIME_LIMIT_NS:
+    return bool(ts_event_ns < TIME_LIMIT_NS and ts_event_ns - ts_recv_ns <= AHEAD_LIMIT_NS)
+
+
+@kernel
+def is_ahead(flags: Integer, ts_ns: Integer, watermark_ns: Integer) -> bool:
+    """Tell whether an untimely event is ahead: of its receipt, or, that unknown, of all others."""
+    if (flags & F_SNAPSHOT) != 0 or ts_ns < 0:
+        return False
+    if (flags & F_BAD_TS_RECV) == 0 or watermark_ns < 0:
         return True
-    return ts_event_ns - ts_recv_ns > AHEAD_LIMIT_NS
+    return bool(ts_ns - watermark_ns > AHEAD_LIMIT_NS)
 
 
 @kernel
-def leads(ts_event_ns: int, watermark_ns: int) -> bool:
-    """Tell the same of an event whose receipt is not known: by the watermark, if it has begun."""
-    if watermark_ns < 0:
-        return ts_event_ns >= 0
-    return ts_event_ns - watermark_ns > AHEAD_LIMIT_NS
+def move_time(engine: Engine, ts_ns: Integer) -> Integer:
+    """Settle what is due before an event at `ts_ns` is applied; begin event time with the first."""
+    if engine.flow.clock[0]["watermark_ns"] < 0:
+        start_clock(engine.flow, ts_ns)
+    return pass_time(engine.flow, engine.score, engine.identities, engine.book.touch, ts_ns)
 
 
 @kernel
-def apply_one(engine: Engine, i: int, flow_allowed: bool) -> None:
-    """Apply the event at ring index `i` to book and flow."""
-    ring, book, flow = engine.ring, engine.book, engine.flow
-    slot = np.int64(ring.slot[i])
-    action = ring.action[i]
-    flags = ring.flags[i]
-    seen = np.int64(book.touch[slot]["changes"])
-    bits = apply_event(book, ring, i)
-    engine.actions[action] += 1
-    own_time = flow_allowed and (flags & F_SNAPSHOT) == 0
-    ts_ns = ring.ts_event_ns[i] if own_time else np.int64(-1)
-    if bits & BBO_CHANGED:
-        touch = book.touch[slot]
-        note_touch(flow, slot, ts_ns, touch["ofi"], touch["bid_price_1e9"], touch["ask_price_1e9"])
-    if action == ACTION_TRADE:
-        if flags & F_SNAPSHOT:
-            flow.counters[TRADES_SNAPSHOT] += 1
-        elif not flow_allowed:
-            flow.counters[TRADES_AHEAD] += 1
-        else:
-            add_trade(flow, slot, ring.ts_event_ns[i], np.int64(ring.size[i]), ring.side[i])
+def take_trade(engine: Engine, i: Integer, ahead: bool) -> None:
+    """Add the trade at ring index `i` to flow, or count why it is none."""
+    ring, flow = engine.ring, engine.flow
+    if ring.flags[i] & F_SNAPSHOT:
+        flow.counters[TRADES_SNAPSHOT] += 1
+    elif ahead:
+        flow.counters[TRADES_AHEAD] += 1
+    else:
+        slot = np.int64(ring.slot[i])
+        add_trade(flow, slot, ring.ts_event_ns[i], np.int64(ring.size[i]), ring.side[i])
+
+
+@kernel
+def take_marks(engine: Engine, i: Integer, bits: Integer, ts_ns: Integer) -> None:
+    """Note what an R, or a book that may be bad, says about the quality of the windows."""
+    flow, flags = engine.flow, engine.ring.flags[i]
+    slot = np.int64(engine.ring.slot[i])
     if bits & BOOK_CLEARED:
+        seen = engine.book.touch[slot]["changes"] > (1 if bits & BBO_CHANGED else 0)
         note_mark(flow, slot, ts_ns, MARK_BAD_BOOK, -1)
         mark = MARK_REBUILT if flags & F_SNAPSHOT else MARK_TAPE_GAP
-        if mark == MARK_REBUILT or seen > 0:
+        if mark == MARK_REBUILT or seen:
             note_mark(flow, slot, ts_ns, mark, 0)
             engine.score.marks[slot] |= np.uint16(mark)
     if flags & F_MAYBE_BAD_BOOK:
@@ -260,42 +279,52 @@ def apply_one(engine: Engine, i: int, flow_allowed: bool) -> None:
 
 
 @kernel
-def advance(engine: Engine, stop: int) -> int:
+def advance(engine: Engine, stop: Integer) -> Integer:
     """Apply the ring's events from CONSUMED up to sequence number `stop`; O(events).
 
     Every event's slot is resolved. Returns DONE, or a NEED_* status with CONSUMED at the first
-    event that is not applied.
+    event that is not applied. What happens once in a hundred events is called, the rest is one
+    loop: a call passes each of some 60 arrays as seven words.
     """
-    ring, flow = engine.ring, engine.flow
+    ring, book, flow = engine.ring, engine.book, engine.flow
     clock = flow.clock[0]
     mask = ring.action.shape[0] - 1
     for sequence in range(ring.cursor[CONSUMED], stop):
-        i = sequence & mask
+        i = natural(sequence & mask)
         if sequence + LOOK_AHEAD < stop:
-            prefetch_event(engine.book, ring, (sequence + LOOK_AHEAD) & mask)
-        status = check_room(engine.book)
+            prefetch_event(book, ring, (sequence + LOOK_AHEAD) & mask)
+            prefetch_levels(book, ring, (sequence + LOOK_NEAR) & mask)
+        flags = ring.flags[i]
         ts_ns = ring.ts_event_ns[i]
-        flow_allowed = True
-        if status == DONE and (ring.flags[i] & F_SNAPSHOT) == 0:
-            if ring.flags[i] & F_BAD_TS_RECV:
-                flow_allowed = not leads(ts_ns, clock["watermark_ns"])
-                flow.counters[EVENTS_AHEAD] += 0 if flow_allowed else 1
-            elif is_ahead(ts_ns, ring.ts_recv_ns[i]):
-                flow_allowed = False
-                flow.counters[EVENTS_AHEAD] += 1
-            elif ts_ns > clock["watermark_ns"]:
-                clock["lag_ns"] = ring.ts_recv_ns[i] - ts_ns
-                if clock["watermark_ns"] < 0:
-                    start_clock(flow, ts_ns)
-                if ts_ns >= clock["next_ns"] or clock["watermark_ns"] < 0:
-                    status = pass_time(
-                        flow, engine.score, engine.identities, engine.book.touch, ts_ns
-                    )
-                if status == DONE:
-                    clock["watermark_ns"] = ts_ns
+        timely = is_timely(flags, ts_ns, ring.ts_recv_ns[i])
+        status = check_room(book)
+        if timely and ts_ns > clock["watermark_ns"] and status == DONE:
+            clock["lag_ns"] = ring.ts_recv_ns[i] - ts_ns
+            if ts_ns >= clock["next_ns"]:
+                status = move_time(engine, ts_ns)
+            if status == DONE:
+                clock["watermark_ns"] = ts_ns
         if status != DONE:
             ring.cursor[CONSUMED] = sequence
             return status
-        apply_one(engine, i, flow_allowed)
+        bits = apply_event(book, ring, i)
+        action = ring.action[i]
+        engine.actions[action] += 1
+        ahead = False
+        if not timely:
+            ahead = is_ahead(flags, ts_ns, clock["watermark_ns"])
+            flow.counters[EVENTS_AHEAD] += 1 if ahead else 0
+            if ahead or (flags & F_SNAPSHOT) != 0:
+                ts_ns = np.int64(-1)  # it stands at the watermark
+        if bits & BBO_CHANGED:
+            slot = natural(np.int64(ring.slot[i]))
+            touch = book.touch[slot]
+            note_touch(
+                flow, slot, ts_ns, touch["ofi"], touch["bid_price_1e9"], touch["ask_price_1e9"]
+            )
+        if action == ACTION_TRADE:
+            take_trade(engine, i, ahead)
+        if (bits & BOOK_CLEARED) != 0 or (flags & F_MAYBE_BAD_BOOK) != 0:
+            take_marks(engine, i, bits, ts_ns)
     ring.cursor[CONSUMED] = stop
     return DONE

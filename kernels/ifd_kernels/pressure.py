@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel
+from ifd_kernels._jit import kernel, leaf, natural
 from ifd_kernels.layout import (
     MARK_CROSSED,
     MARK_LATE,
@@ -27,6 +27,7 @@ from ifd_kernels.layout import (
     SIDE_BID,
     UNDEF_PRICE,
     UNDEF_SIZE,
+    Integer,
     Records,
 )
 
@@ -137,7 +138,7 @@ class Flow(NamedTuple):
 
 
 @kernel
-def clear_pane(panes: Records, index: int, pane: int) -> None:
+def clear_pane(panes: Records, index: Integer, pane: Integer) -> None:
     """Make the entry at `index` an empty pane with number `pane`."""
     entry = panes[index]
     entry["pane"] = pane
@@ -159,17 +160,18 @@ def clear_pane(panes: Records, index: int, pane: int) -> None:
     entry["ask_votes_10"] = 0
 
 
-@kernel
-def open_pane(flow: Flow, slot: int, pane: int) -> int:
+@leaf
+def open_pane(flow: Flow, slot: Integer, pane: Integer) -> Integer:
     """Return the index of the entry of (slot, pane), made empty if it held an older pane."""
     index = slot * (flow.clock[0]["pane_mask"] + 1) + (pane & flow.clock[0]["pane_mask"])
+    index = natural(index)
     if flow.panes[index]["pane"] != pane:
         clear_pane(flow.panes, index, pane)
     return index
 
 
-@kernel
-def pane_at(flow: Flow, ts_ns: int) -> int:
+@leaf
+def pane_at(flow: Flow, ts_ns: Integer) -> Integer:
     """Return the number of the open pane that holds `ts_ns`, -1 if it is sealed.
 
     What claims to be from over a second after the watermark stands at the watermark: no pane
@@ -186,8 +188,10 @@ def pane_at(flow: Flow, ts_ns: int) -> int:
     return when // clock["pane_ns"]
 
 
-@kernel
-def note_touch(flow: Flow, slot: int, ts_ns: int, ofi: int, bid: int, ask: int) -> None:
+@leaf
+def note_touch(
+    flow: Flow, slot: Integer, ts_ns: Integer, ofi: Integer, bid: Integer, ask: Integer
+) -> None:
     """Keep a BBO change at `ts_ns`, or at the watermark if `ts_ns` is negative. O(1).
 
     `ofi` is the touch's cumulative order-flow imbalance. A change inside a sealed pane becomes
@@ -213,11 +217,12 @@ def note_touch(flow: Flow, slot: int, ts_ns: int, ofi: int, bid: int, ask: int) 
     entry["bid_price_1e9"] = bid
     entry["ask_price_1e9"] = ask
     entry["touched"] = 1
-    note_crossing(flow, slot, when, bid, ask)
+    if bid >= ask or carry["crossed_since_ns"] >= 0:
+        note_crossing(flow, slot, when, bid, ask)
 
 
 @kernel
-def note_crossing(flow: Flow, slot: int, ts_ns: int, bid: int, ask: int) -> None:
+def note_crossing(flow: Flow, slot: Integer, ts_ns: Integer, bid: Integer, ask: Integer) -> None:
     """Follow how long the book of `slot` has been crossed; mark the panes once it is over 1 s."""
     carry = flow.carry[slot]
     since = carry["crossed_since_ns"]
@@ -237,7 +242,7 @@ def note_crossing(flow: Flow, slot: int, ts_ns: int, bid: int, ask: int) -> None
 
 
 @kernel
-def crossed_inside(flow: Flow, since_ns: int, pane: int, until_ns: int) -> bool:
+def crossed_inside(flow: Flow, since_ns: Integer, pane: Integer, until_ns: Integer) -> bool:
     """Tell whether a book crossed from `since_ns` to `until_ns` had been so for 1 s in `pane`.
 
     Before a session's open nothing trades continuously: that time does not count.
@@ -252,7 +257,7 @@ def crossed_inside(flow: Flow, since_ns: int, pane: int, until_ns: int) -> bool:
 
 
 @kernel
-def note_mark(flow: Flow, slot: int, ts_ns: int, mark: int, lasting: int) -> None:
+def note_mark(flow: Flow, slot: Integer, ts_ns: Integer, mark: Integer, lasting: Integer) -> None:
     """Set quality `mark` on the pane of `ts_ns`; `lasting` 1: from now on, -1: until now, 0: once.
 
     Without event time, or in a sealed pane, the first open pane takes it.
@@ -280,7 +285,7 @@ def note_mark(flow: Flow, slot: int, ts_ns: int, mark: int, lasting: int) -> Non
 
 
 @kernel
-def in_session(flow: Flow, ts_ns: int) -> bool:
+def in_session(flow: Flow, ts_ns: Integer) -> bool:
     """Tell whether `ts_ns` lies in the session in force or in the one after it."""
     session = flow.clock[0]["session"]
     for step in range(2):
@@ -291,7 +296,7 @@ def in_session(flow: Flow, ts_ns: int) -> bool:
 
 
 @kernel
-def add_trade(flow: Flow, slot: int, ts_ns: int, size: int, side: int) -> None:
+def add_trade(flow: Flow, slot: Integer, ts_ns: Integer, size: Integer, side: Integer) -> None:
     """Add one trade to its second, or count why it belongs to none. O(1).
 
     `side` is the aggressor: A hit the bid, B lifted the ask, N is unknown. Invariant: every
@@ -336,7 +341,7 @@ def add_trade(flow: Flow, slot: int, ts_ns: int, size: int, side: int) -> None:
 
 
 @kernel
-def open_bucket(flow: Flow, slot: int, second: int, index: int) -> None:
+def open_bucket(flow: Flow, slot: Integer, second: Integer, index: Integer) -> None:
     """Make the bucket at `index` an empty one of `second` and list its slot as busy."""
     bucket = flow.buckets[index]
     bucket["second"] = second
