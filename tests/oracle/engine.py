@@ -31,7 +31,11 @@ VERDICTS = (
     "ahead",
     "in_snapshot",
 )
-COVERS = ("advance", "pass_time")
+COVERS = (
+    *("advance", "pass_time", "pressure.add_trade", "pressure.note_mark", "pressure.note_touch"),
+    *("windows.begin_pane", "windows.emit_rows", "windows.seal_pane", "windows.seal_second"),
+    *("windows.set_next", "windows.start_clock"),
+)
 
 Event = dict[str, Any]
 Row = dict[str, Any]
