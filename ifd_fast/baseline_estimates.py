@@ -145,7 +145,7 @@ def _wider_of_strikes(history: History, dte: NDArray[Any], moneyness: NDArray[An
     rows = np.full((len(history.groups), MONEYNESS_CLASSES), -1, np.int64)
     rows[history.moneyness["group"], history.moneyness["moneyness"]] = np.arange(len(moneyness))
     at = np.where(near >= 0, rows[counts["group"], near], -1)
-    wider = dte[counts["group"]]
+    wider: NDArray[Any] = dte[counts["group"]]
     wider[at >= 0] = moneyness[at[at >= 0]]
     return wider
 

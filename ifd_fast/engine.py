@@ -34,6 +34,7 @@ from ifd_kernels.layout import (
     NEED_SESSION,
     PUBLISHED,
     SECOND_NS,
+    Integer,
 )
 from ifd_kernels.votes import OPEN
 from ifd_kernels.windows import set_next
@@ -265,7 +266,7 @@ class FlowEngine:
         ):
             self._mend(status)
 
-    def _mend(self, status: int) -> None:
+    def _mend(self, status: Integer) -> None:
         """Grow or drain what stopped a kernel; raise IfdError for a status that can't be."""
         state = self.state
         if status in {NEED_ORDERS, NEED_LEVELS}:
@@ -276,4 +277,4 @@ class FlowEngine:
             self._full_rows.append(state.flow.rows[: state.flow.clock[0]["row_count"]].copy())
             state.flow.clock[0]["row_count"] = 0
         else:
-            self.state = state._replace(score=grow_score(state.score, status))
+            self.state = state._replace(score=grow_score(state.score, int(status)))

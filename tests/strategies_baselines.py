@@ -16,7 +16,7 @@ FIRST_DAY = dt.date(2026, 1, 5)
 WINDOW_NS = 300 * 10**9
 DAY_NS = 86_400 * 10**9
 UTC_NS = pl.Datetime("ns", "UTC")
-FACTS = {
+FACTS: dict[str, Any] = {
     "window_start": UTC_NS,
     "window_end": UTC_NS,
     "trade_date": pl.Date,
@@ -46,7 +46,7 @@ FACTS = {
     "bid_votes_10": pl.Int64,
     "ask_votes_10": pl.Int64,
 }
-INSTRUMENTS = {
+INSTRUMENTS: dict[str, Any] = {
     "instrument_id": pl.UInt32,
     "symbol": pl.String,
     "root": pl.String,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import databento_dbn as dbn
 import pytest
@@ -31,7 +32,7 @@ def write_definitions(folder: Path) -> Path:
 
 def test_definitions_are_read_back(tmp_path: Path) -> None:
     """Every field of an outright that the decoder of definitions needs comes back."""
-    records = list(DBNStore.from_bytes(write_definitions(tmp_path).read_bytes()))
+    records: list[Any] = list(DBNStore.from_bytes(write_definitions(tmp_path).read_bytes()))
     by_symbol = {record.raw_symbol: record for record in records}
     future, option = by_symbol["NQH6"], by_symbol["NQH6 C21000"]
     assert isinstance(option, dbn.InstrumentDefMsg)
@@ -51,7 +52,7 @@ def test_definitions_are_read_back(tmp_path: Path) -> None:
 
 def test_a_spread_has_a_record_for_each_leg(tmp_path: Path) -> None:
     """Spreads are user-defined, of class T, without a strike, and name their legs."""
-    records = list(DBNStore.from_bytes(write_definitions(tmp_path).read_bytes()))
+    records: list[Any] = list(DBNStore.from_bytes(write_definitions(tmp_path).read_bytes()))
     ids = {record.instrument_id for record in records}
     spreads = [record for record in records if record.leg_count]
     assert len(spreads) == 16

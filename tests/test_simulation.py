@@ -208,7 +208,7 @@ def test_the_irregularities_are_there() -> None:
     assert 0.02 < sideless / volume < 0.09
     assert filled != volume
     assert any(record[3] < 0 for record in records)
-    packets = {}
+    packets: dict[tuple[int, int], set[int]] = {}
     for record in records:
         packets.setdefault((record[1], record[10]), set()).add(record[0])
     assert any(len(instruments) > 1 for instruments in packets.values())

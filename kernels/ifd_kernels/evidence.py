@@ -29,6 +29,7 @@ from ifd_kernels.layout import (
     MARK_STALE,
     MARK_TAPE_GAP,
     MARK_UNMAPPED,
+    Integer,
     Records,
 )
 
@@ -101,7 +102,7 @@ def bounded(value: float, low: float, high: float) -> float:
 
 
 @kernel
-def season_at(season: NDArray[np.float64], open_ns: int, now_ns: int) -> float:
+def season_at(season: NDArray[np.float64], open_ns: int, now_ns: Integer) -> float:
     """Return the share of a session's votes that usually lies before `now_ns`.
 
     `season` (b + 1,): cumulative at the edges of b bins of 300 s since the session's open.
@@ -117,7 +118,9 @@ def season_at(season: NDArray[np.float64], open_ns: int, now_ns: int) -> float:
 
 
 @kernel
-def season_share(season: NDArray[np.float64], open_ns: int, start_ns: int, end_ns: int) -> float:
+def season_share(
+    season: NDArray[np.float64], open_ns: int, start_ns: Integer, end_ns: Integer
+) -> float:
     """Return the share of a session's votes that usually lies in a span of time."""
     share = season_at(season, open_ns, end_ns) - season_at(season, open_ns, start_ns)
     return bounded(share, MIN_SHARE, 1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ifd_kernels._jit import kernel
-from ifd_kernels.layout import SECOND_NS, UNDEF_PRICE, Records
+from ifd_kernels.layout import SECOND_NS, UNDEF_PRICE, Integer, Records
 from ifd_kernels.votes import MARK, MARKS_KEPT, SLOTS, Score
 
 __all__ = ["falls_while_sold", "mark_mids", "middle"]
@@ -32,7 +32,7 @@ def middle(touch: Records, slot: int) -> int:
 
 
 @kernel
-def mark_mids(score: Score, instant_ns: int, touch: Records) -> None:
+def mark_mids(score: Score, instant_ns: Integer, touch: Records) -> None:
     """Keep all mids at each 60 s mark up to the instant. O(n) once a mark.
 
     No record was applied since the last instant that lay before a skipped mark, so what stands

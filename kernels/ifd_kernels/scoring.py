@@ -36,6 +36,7 @@ from ifd_kernels.layout import (
     SECOND_NS,
     TOUCH_REBUILT,
     TOUCH_SUSPECT,
+    Integer,
     Records,
 )
 from ifd_kernels.mids import falls_while_sold, mark_mids
@@ -290,7 +291,7 @@ def score_side(score: Score, slot: int, side: int, identities: Records, touch: R
 
 
 @kernel
-def begin_instant(score: Score, instant_ns: int, touch: Records) -> None:
+def begin_instant(score: Score, instant_ns: Integer, touch: Records) -> None:
     """Let all flow grow old up to the instant; take mids and the season's shares."""
     advance_tails(score, instant_ns)
     mark_mids(score, instant_ns, touch)
@@ -309,7 +310,7 @@ def begin_instant(score: Score, instant_ns: int, touch: Records) -> None:
 
 
 @kernel
-def score_instant(score: Score, instant_ns: int, identities: Records, touch: Records) -> int:
+def score_instant(score: Score, instant_ns: Integer, identities: Records, touch: Records) -> int:
     """Score all slots whose facts changed since they were last scored; append signals.
 
     Facts change when flow is noted in the slot or its twin, and when an entry of the slot passes

@@ -24,6 +24,7 @@ from ifd_kernels.layout import (
     NEED_VOTES,
     SECOND_NS,
     UNDEF_PRICE,
+    Integer,
     Records,
 )
 
@@ -328,7 +329,7 @@ def pass_tail(score: Score, tail: int, index: int) -> None:
 
 
 @kernel
-def advance_tails(score: Score, instant_ns: int) -> None:
+def advance_tails(score: Score, instant_ns: Integer) -> None:
     """Let every entry grow old up to `instant_ns`. O(entries that pass a tail)."""
     mask = score.log.shape[0] - 1
     for tail in range(TAILS):

@@ -16,6 +16,7 @@ from ifd_kernels.layout import (
     MARK_LAGGING,
     SECOND_NS,
     UNDEF_PRICE,
+    Integer,
     Records,
 )
 from ifd_kernels.pressure import (
@@ -42,7 +43,7 @@ def set_next(flow: Flow) -> None:
 
 
 @kernel
-def begin_pane(flow: Flow, pane: int) -> None:
+def begin_pane(flow: Flow, pane: Integer) -> None:
     """Make `pane` the first open one and note each slot's mid as it begins. O(n)."""
     clock = flow.clock[0]
     clock["pane"] = pane
@@ -63,7 +64,7 @@ def begin_pane(flow: Flow, pane: int) -> None:
 
 
 @kernel
-def start_clock(flow: Flow, ts_ns: int) -> None:
+def start_clock(flow: Flow, ts_ns: Integer) -> None:
     """Begin event time at `ts_ns`, the first event that moves the watermark."""
     clock = flow.clock[0]
     second = (ts_ns - clock["lateness_ns"]) // SECOND_NS
@@ -136,7 +137,7 @@ def seal_pane(flow: Flow, identities: Records) -> None:
 
 
 @kernel
-def sum_panes(flow: Flow, slot: int, first: int, last: int, row: Any) -> int:
+def sum_panes(flow: Flow, slot: Integer, first: Integer, last: Integer, row: Any) -> Integer:
     """Sum the panes `first` to `last` of `slot` into `row`; return the number of trades."""
     clock = flow.clock[0]
     base = slot * (clock["pane_mask"] + 1)
@@ -176,7 +177,7 @@ def sum_panes(flow: Flow, slot: int, first: int, last: int, row: Any) -> int:
 
 
 @kernel
-def underlying_mid2(flow: Flow, identities: Records, slot: int, pane: int) -> int:
+def underlying_mid2(flow: Flow, identities: Records, slot: Integer, pane: Integer) -> Integer:
     """Return bid + ask of the slot's underlying future as `pane` began, or UNDEF_PRICE."""
     future = np.int64(identities[slot]["underlying_slot"])
     if future < 0 or future >= flow.clock[0]["slots"]:
@@ -187,7 +188,9 @@ def underlying_mid2(flow: Flow, identities: Records, slot: int, pane: int) -> in
 
 
 @kernel
-def emit_rows(flow: Flow, identities: Records, panes: int, step: int, rows: int) -> None:
+def emit_rows(
+    flow: Flow, identities: Records, panes: Integer, step: Integer, rows: Integer
+) -> None:
     """Append a row for each slot that traded in the window that ends with the first open pane.
 
     The window holds `panes` panes and ends at multiples of `step` panes, or where the session

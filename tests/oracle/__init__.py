@@ -1,0 +1,1 @@
+"""What each kernel means, in plain Python, written from the rules."""

@@ -257,7 +257,7 @@ def shrink(
             exposure += NEIGHBOUR_SESSIONS
         result[name] = votes / exposure if exposure > 1e-9 else 0.0
     ratios = sorted(cell["ratios"])
-    prior = done[wider] if wider is not None else {
+    prior: dict[str, Any] = done[wider] if wider is not None else {
         "mean": 0.0, "sd": 1.0, "quantiles": NORMAL_QUANTILES,
     }  # fmt: skip
     own = len(ratios) / (len(ratios) + PRIOR_WINDOWS)

@@ -20,7 +20,7 @@ def pack_value(kind: str, value: Any) -> bytes:
     if value is None:
         return b"\x01"
     if kind == "text":
-        text = value.encode()
+        text = str(value).encode()
         return b"\x00" + struct.pack("<I", len(text)) + text
     if kind == "f64":
         value = 0.0 if value == 0 else value
