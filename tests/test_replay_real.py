@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import databento
 import duckdb
@@ -14,8 +16,12 @@ import pytest
 from click.testing import CliRunner
 
 import ifd_fast
+from ifd_fast.calendar import load_sessions
 from ifd_fast.cli import group
+from ifd_fast.engine import FlowEngine
 from ifd_fast.errors import SchemaError
+from ifd_fast.framing import Framer
+from ifd_fast.profiles import Profile
 from tests.real_records import read_bytes
 
 ESH4 = "glbx/futures/esh4-20231225-first24000.mbo.dbn.zst"
@@ -163,3 +169,35 @@ def test_raw_and_compressed_are_one(real_data: Find, tmp_path: Path) -> None:
     raw = tmp_path / "raw.dbn"
     raw.write_bytes(read_bytes(real_data(ESH4)))
     assert ifd_fast.replay(raw).rows_digest == ifd_fast.replay(real_data(ESH4)).rows_digest
+
+
+def pieces(data: bytes, header_bytes: int, edges: list[int]) -> FlowEngine:
+    """Return an engine that has been fed the records of a file, cut at `edges`."""
+    engine = FlowEngine(Profile(), load_sessions())
+    engine.instruments.add_mapping(17077, "ESH4")
+    engine.use_slots()
+    framer = Framer(engine.state.ring, 1)
+    for start, stop in pairwise([header_bytes, *edges, len(data)]):
+        engine.feed(framer, data[start:stop])
+    framer.finish()
+    engine.flush()
+    return engine
+
+
+def test_any_chunks_of_a_real_file_are_one_stream(real_data: Find) -> None:
+    """Byte by byte once, and cut at random 200 times: the same rows, the same 4,576 BBO changes."""
+    data = read_bytes(real_data(ESH4))
+    head = 8 + int.from_bytes(data[4:8], "little")
+    whole = pieces(data, head, [])
+    expected = whole.take_rows()
+    assert int(whole.state.book.touch["changes"].sum()) == 4_576
+    assert expected["trades"].tolist() == [582, 166]
+    random = Random(1)
+    for cuts in [2, 3, 5, 10, 100] * 40:
+        edges = sorted(random.sample(range(head + 1, len(data)), cuts))
+        actual = pieces(data, head, edges).take_rows()
+        assert actual.tobytes() == expected.tobytes()
+    single = pieces(data[: head + 56 * 10_500], head, list(range(head + 1, head + 56 * 10_500)))
+    begun = pieces(data[: head + 56 * 10_500], head, []).take_rows()
+    assert len(begun) == 1
+    assert single.take_rows().tobytes() == begun.tobytes()
