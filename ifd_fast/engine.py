@@ -28,6 +28,7 @@ from ifd_kernels.engine import Engine as EngineState
 from ifd_kernels.engine import advance, pass_time
 from ifd_kernels.layout import (
     CONSUMED,
+    DONE,
     NEED_LEVELS,
     NEED_ORDERS,
     NEED_ROWS,
@@ -180,8 +181,15 @@ class FlowEngine:
             )
         clock = self.state.flow.clock[0]
         clock["slots"] = self.instruments.slots
-        if clock["joined_session"] >= 0 and self._joined_version != self.identity_version:
+        if clock["joined_session"] < 0:
+            return
+        joined, named = self._joined_version, self.identity_version
+        if joined[1:] != named[1:]:
             self._join_slots()
+        elif joined[0] != named[0]:  # anonymous ones, of which nothing can be expected
+            new = unknown_expected(named[0] - joined[0])
+            set_expected(self.state.score, new, self.instruments.identities, joined[0])
+            self._joined_version = named
 
     def tick(self, ts_ns: int) -> None:
         """Move event time to `ts_ns` without a record (a journaled clock tick)."""
@@ -220,7 +228,7 @@ class FlowEngine:
 
     @property
     def identity_version(self) -> tuple[int, ...]:
-        """A value that changes whenever an instrument is opened, named or retired."""
+        """Slots in use, then counts that change when an instrument is named or retired."""
         counters = self.instruments.counters
         named = counters["definitions"] - counters["definitions_repeated"]
         return (self.instruments.slots, named, counters["mappings"], counters["retired"])
@@ -260,10 +268,13 @@ class FlowEngine:
         set_expected(score, expected, self.instruments.identities)
 
     def _pass_time(self, target_ns: int) -> None:
-        state = self.state
-        while status := pass_time(
-            state.flow, state.score, state.identities, state.book.touch, target_ns
-        ):
+        while True:
+            state = self.state  # another one after each growth
+            status = pass_time(
+                state.flow, state.score, state.identities, state.book.touch, target_ns
+            )
+            if status == DONE:
+                return
             self._mend(status)
 
     def _mend(self, status: Integer) -> None:
