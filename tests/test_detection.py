@@ -22,8 +22,6 @@ from ifd_fast.streaming import MBOStreamingClient
 from tests.strategies_interface import SMALL, fed, market, record, store
 
 SHARED_ENGINE = settings(max_examples=60)
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 VOLUMES = st.one_of(st.integers(0, 400), st.sampled_from([0, 2**31, 2**53]))
 MIRRORED = {"BUY": "SELL", "SELL": "BUY", "STRONG_BUY": "STRONG_SELL", "STRONG_SELL": "STRONG_BUY"}
 # What swapping buyers and sellers turns round; all else of a signal stays as it is.
