@@ -6,6 +6,7 @@ because an `instrument_id` is unique only within a day.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from ifd_fast.errors import SchemaError, UsageError
@@ -38,6 +39,7 @@ def open_stream(files: Sequence[object], definitions: Sequence[object] = ()) -> 
         _check_market(opened)
         opened.extend(_open_all(definitions, _DEFINITION_SCHEMAS))
         _check_dataset(opened)
+        _check_overlap(opened)
     except BaseException:
         for source in opened:
             source.close()
@@ -45,12 +47,24 @@ def open_stream(files: Sequence[object], definitions: Sequence[object] = ()) -> 
     return sorted(opened, key=_acts_at)
 
 
+def _check_overlap(sources: Sequence[Source]) -> None:
+    """Raise UsageError if two files of market data cover the same time: one would come too late."""
+    market = [one for one in sources if one.metadata.schema == "mbo"]
+    for one, other in pairwise(sorted(market, key=_acts_at)):
+        ends_ns = one.metadata.end_ns
+        if ends_ns is not None and other.metadata.start_ns < ends_ns:
+            raise UsageError(
+                f"{one.name} and {other.name}: cover the same time, but files given together are "
+                "one stream, one after the other. Replay them apart, or fetch all symbols in one."
+            )
+
+
 def _open_all(files: Iterable[object], schemas: tuple[str | None, ...]) -> Iterable[Source]:
     for file in files:
         source = open_source(file)
         if source.metadata.schema not in schemas:
             source.close()
-            wanted = ", ".join(sorted({name for name in schemas if name}))
+            wanted = ", ".join(name for name in schemas if name)
             raise SchemaError(
                 f"{source.name}: holds schema {source.metadata.schema!r}, one of {wanted} is "
                 f"needed. Download {wanted.split(', ')[0]} of {source.metadata.dataset}."
@@ -76,10 +90,13 @@ def _check_dataset(sources: Sequence[Source]) -> None:
             )
 
 
-def _acts_at(source: Source) -> tuple[int, int]:
-    """Sort by the day's begin for definitions, by the first record's time for the rest."""
+def _acts_at(source: Source) -> tuple[int, int, bytes]:
+    """Sort by the day's begin for definitions, by the header's start for the rest.
+
+    Of equals the header decides, so that the order of naming them never does.
+    """
     metadata = source.metadata
     if metadata.schema == "definition":
         day_ns = 86_400_000_000_000
-        return metadata.start_ns // day_ns * day_ns, 0
-    return metadata.start_ns, 1
+        return metadata.start_ns // day_ns * day_ns, 0, source.header.data
+    return metadata.start_ns, 1, source.header.data
