@@ -167,6 +167,7 @@ class Collector:
             "profile": settings.name,
             "config_digest": settings.digest,
             "rules_digest": settings.profile.rules_digest,
+            "baselines": dict(getattr(self.engine.history, "digests", {})),
             "window_s": settings.profile.window_s,
             "window_step_s": settings.profile.window_step_s,
             "files": files,

@@ -282,7 +282,8 @@ def test_callback_path_and_feed_give_the_same(small: Path) -> None:
 def test_rolling_signals_beside(small: Path) -> None:
     """`feed` hands rolling signals to who is asked for at that moment, earlier than windows."""
     engine = IFDv3Engine(small, store())
-    data, rolling = market(), []
+    data = market()
+    rolling: list[InstitutionalSignalV3] = []
     engine.feed(data[: len(data) // 4])
     engine.on_rolling_signal = rolling.append
     windows = engine.feed(data[len(data) // 4 :]) + engine.flush()
