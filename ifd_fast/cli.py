@@ -15,7 +15,7 @@ import click
 from ifd_fast import __version__
 from ifd_fast.errors import IfdError
 
-__all__ = ["main"]
+__all__ = ["LazyGroup", "group", "main"]
 
 # name -> (module:attribute, one line of help)
 COMMANDS: Final = {

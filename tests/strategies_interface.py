@@ -139,7 +139,7 @@ def market() -> bytes:
 def fed(
     client: MBOStreamingClient, chunks: Iterable[bytes], name: str = "on_pressure_metrics"
 ) -> list[Any]:
-    """Return what the client's callback got of a stream, which is flushed."""
+    """Return what the client's callback saw of a stream, which is flushed."""
     found: list[Any] = []
     setattr(client, name, found.append)
     for chunk in chunks:

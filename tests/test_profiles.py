@@ -17,7 +17,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifd_fast.commands.common import start
+from ifd_fast.commands.startup import start
 from ifd_fast.config import load_settings
 from ifd_fast.errors import ConfigError
 from ifd_fast.profiles import KEYS, SECTIONS, Profile, nearest

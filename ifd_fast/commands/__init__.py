@@ -1,1 +1,3 @@
 """One module a command of `ifd`; imported only when that command runs."""
+
+from __future__ import annotations

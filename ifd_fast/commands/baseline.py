@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ifd_fast.commands.common import start
+from ifd_fast.commands.startup import start
 
 if TYPE_CHECKING:
     from ifd_fast.baseline_estimates import Arrays

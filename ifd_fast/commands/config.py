@@ -18,7 +18,7 @@ from ifd_fast.config import (
 from ifd_fast.errors import ConfigError
 from ifd_fast.profiles import KEYS
 
-__all__ = ["config"]
+__all__ = ["check", "config", "show"]
 
 
 @click.group()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ifd_fast.commands.common import start
+from ifd_fast.commands.startup import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ifd_fast.commands.common import start
+from ifd_fast.commands.startup import start
 from ifd_fast.errors import UsageError
 
 __all__ = ["simulate"]

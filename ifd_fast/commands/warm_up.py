@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ifd_fast.commands.common import start
+from ifd_fast.commands.startup import start
 
 __all__ = ["warm_up"]
 

@@ -63,7 +63,7 @@ from ifd_kernels.windows import (
     start_clock,
 )
 
-__all__ = ["advance", "pass_time"]
+__all__ = ["Engine", "advance", "pass_time"]
 
 # How far ahead of the event at hand the order table is prefetched: its one cache miss is half
 # the cost of the book; eight events hide it, sixteen evict what is still wanted.

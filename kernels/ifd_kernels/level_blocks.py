@@ -15,7 +15,20 @@ from numpy.typing import NDArray
 from ifd_kernels._jit import kernel, leaf, stay_apart
 from ifd_kernels.layout import Integer, Records
 
-__all__ = ["QUANTITY", "SIDE", "Levels", "drop_deep", "lift_deep", "list_block", "unlist_block"]
+__all__ = [
+    "QUANTITY",
+    "SIDE",
+    "Levels",
+    "change_room",
+    "drop_deep",
+    "lift_deep",
+    "list_block",
+    "move_levels",
+    "search",
+    "set_level",
+    "take_block",
+    "unlist_block",
+]
 
 SIDE: Final = np.dtype(
     [

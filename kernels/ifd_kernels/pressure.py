@@ -31,7 +31,7 @@ from ifd_kernels.layout import (
     Records,
 )
 
-__all__ = ["add_trade", "note_mark", "note_touch"]
+__all__ = ["Flow", "add_trade", "crossed_inside", "note_mark", "note_touch", "open_pane"]
 
 # Counters of Flow.counters.
 TRADES_COUNTED: Final = 0

@@ -10,6 +10,11 @@ from typing import NamedTuple
 
 __all__ = ["Book", "Event", "Order", "Touch", "apply_event", "levels", "orders", "touch_of"]
 
+COVERS = (
+    *("apply_batch", "prefetch_event", "prefetch_levels", "book_state.check_room"),
+    *("touches.best_level", "touches.read_touch"),
+)
+
 UNDEF_PRICE = 2**63 - 1
 LAST, SNAPSHOT, MAYBE_BAD = 128, 32, 4
 CROSSED, SUSPECT, REBUILT, RESET = 1, 2, 4, 8

@@ -34,7 +34,7 @@ VERDICTS = (
 COVERS = (
     *("advance", "pass_time", "pressure.add_trade", "pressure.note_mark", "pressure.note_touch"),
     *("windows.begin_pane", "windows.emit_rows", "windows.seal_pane", "windows.seal_second"),
-    *("windows.set_next", "windows.start_clock"),
+    *("windows.set_next", "windows.start_clock", "pressure.crossed_inside", "pressure.open_pane"),
 )
 
 Event = dict[str, Any]

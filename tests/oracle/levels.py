@@ -4,6 +4,12 @@ from __future__ import annotations
 
 __all__ = ["Side", "clear_side", "drop_level", "lift_level", "rank_level"]
 
+COVERS = (  # how the slab keeps the dict
+    *("level_blocks.change_room", "level_blocks.drop_deep", "level_blocks.lift_deep"),
+    *("level_blocks.list_block", "level_blocks.move_levels", "level_blocks.search"),
+    *("level_blocks.set_level", "level_blocks.take_block", "level_blocks.unlist_block"),
+)
+
 Side = dict[int, tuple[int, int]]  # key: (contracts, orders)
 
 
