@@ -1,35 +1,47 @@
-"""Counted work of the engine: the whole loop over events, and the packing of rows."""
+"""Counted work of the engine: events through book and flow, and event time that passes."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from bench.streams import mbo_stream
+from bench.engine_feed import RunningEngine
 from bench.workloads import Thunk, region
-from ifd_fast.calendar import load_sessions
-from ifd_fast.engine import FlowEngine
-from ifd_fast.framing import Framer
-from ifd_fast.profiles import Profile
-from ifd_kernels.digest import pack_fixed
+from ifd_kernels.engine import advance
+from ifd_kernels.layout import SECOND_NS
 
-__all__ = ["advance", "pack"]
+__all__ = ["advance_events", "pass_windows", "seal_seconds"]
 
 EVENTS = 16_384
-VALUES = 4_096
+SECONDS = 600
 
 
-@region("engine.advance", events=EVENTS, covers=("pressure", "windows"))
-def advance() -> Thunk:
-    """Frame and apply one batch in a fresh engine: book, flow and what is settled in between."""
-    data = np.frombuffer(bytearray(mbo_stream(EVENTS).tobytes()), np.uint8)
-    engine = FlowEngine(Profile(book_capacity_orders=16_384), load_sessions())
-    framer = Framer(engine.state.ring, 3)
-    return lambda: engine.feed(framer, data)
+def prepared(spacing_ns: int) -> RunningEngine:
+    """Return an engine that has applied one ring of the session, and has the next one before it."""
+    running = RunningEngine(EVENTS, spacing_ns)
+    running.fill()
+    running.engine.apply_published()
+    running.fill()
+    return running
 
 
-@region("digest.pack_fixed", events=VALUES)
-def pack() -> Thunk:
-    """Pack one column of numbers."""
-    values, nulls = np.ones((VALUES, 8), np.uint8), np.zeros(VALUES, bool)
-    cursor, out = np.arange(VALUES) * 9, np.zeros(VALUES * 9, np.uint8)
-    return lambda: pack_fixed(values, nulls, cursor, out)
+@region("engine.advance", events=EVENTS)
+def advance_events() -> Thunk:
+    """Apply a ring of W1's mix at 200,000 events a second, slots resolved, all room made."""
+    engine = prepared(5_000).engine
+    engine.instruments.resolve(engine.state.ring, 0, EVENTS)
+    engine.use_slots()
+    state = engine.state
+    return lambda: advance(state, EVENTS)
+
+
+@region("engine.advance_seconds", events=EVENTS, covers=("windows", "pressure"))
+def seal_seconds() -> Thunk:
+    """Apply the same ring over eight seconds: a second sealed and 600 slots scored in each."""
+    return prepared(500_000).engine.apply_published
+
+
+@region("engine.pass_time", events=SECONDS, covers=("windows", "pressure"))
+def pass_windows() -> Thunk:
+    """Let ten minutes pass without an event: seconds sealed, instants scored, windows emitted."""
+    running = prepared(500_000)
+    running.engine.apply_published()
+    target_ns = running.now_ns + SECONDS * SECOND_NS
+    return lambda: running.engine.tick(target_ns)
