@@ -39,9 +39,17 @@ class Mapping(NamedTuple):
 
 
 def encode_header(
-    schema: str, chain: list[Listing], start_ns: int, end_ns: int, trade_date: dt.date
+    schema: str,
+    chain: list[Listing],
+    start_ns: int,
+    end_ns: int,
+    trade_date: dt.date,
+    limit: int | None = None,
 ) -> bytes:
-    """Return the metadata of a file: every symbol of `chain`, mapped on that day."""
+    """Return the metadata of a file: every symbol of `chain`, mapped on that day.
+
+    `limit`: records the file was cut at. A reader then takes no more than they cover as observed.
+    """
     import databento_dbn as dbn
 
     day = dt.timedelta(days=1)
@@ -57,6 +65,7 @@ def encode_header(
         dataset=DATASET,
         start=start_ns,
         end=end_ns,
+        limit=limit,
         stype_in=dbn.SType.from_str("raw_symbol"),
         stype_out=dbn.SType.from_str("instrument_id"),
         schema=dbn.Schema.from_str(schema),

@@ -92,7 +92,8 @@ def write_session(
     with DbnWriter(definitions, header) as writer:
         writer.write(encode_definitions(simulation.chain, first_ns))
     path = out / f"{stem}.mbo.dbn{'.zst' if compress else ''}"
-    header = encode_header("mbo", simulation.chain, first_ns, last_ns, session.trade_date)
+    limit = simulation.records or None
+    header = encode_header("mbo", simulation.chain, first_ns, last_ns, session.trade_date, limit)
     trades = 0
     with DbnWriter(path, header) as writer:
         for chunk in simulation:

@@ -97,6 +97,18 @@ def test_an_uncompressed_file_has_the_same_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.jit
+def test_a_session_cut_short_says_so(tmp_path: Path) -> None:
+    """With --records the metadata has a limit: the rest of the session was not observed."""
+    run(tmp_path)
+    (path,) = (tmp_path / "out").glob("*.mbo.dbn.zst")
+    assert DBNStore.from_bytes(path.read_bytes()).metadata.limit is None
+    run(tmp_path, "--records", "2000")
+    store = DBNStore.from_bytes(path.read_bytes())
+    assert store.metadata.limit == 2000
+    assert 2000 <= len(store.to_ndarray()) < 2100  # the packet at hand is completed
+
+
+@pytest.mark.jit
 def test_plants_go_into_the_last_session(tmp_path: Path) -> None:
     """A planted metaorder is in the last session's truth, child by child; the others have none."""
     plant = "NQH6 C21000:BUY:3600:300:40:8"
