@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +36,7 @@ class Activity:
     def _trade_rates(self) -> list[float]:
         """Return the usual trades an hour of each instrument."""
         flow = self.world.flow
-        draw = random.Random(self.world.digest())  # noqa: S311  # the same in every session
+        draw = random.Random(self._seed())  # noqa: S311  # the same in every session
         options = [slot for slot, item in enumerate(self.chain) if item.instrument_class in "CP"]
         rates = [flow.spread_trades_hour] * len(self.chain)
         rates[0] = flow.future_trades_hour
@@ -56,6 +58,16 @@ class Activity:
                 rates[slot] = math.exp(low + (high - low) * draw.random())
             done = round(reached * len(ranked))
         return rates
+
+    def _seed(self) -> str:
+        """Return what the rates are drawn from.
+
+        Tiers depend on chain and flow alone, so that a light world of history and a dense one of
+        the session it is for have the same busy strikes.
+        """
+        if self.world.flow.zipf:
+            return self.world.digest()
+        return hashlib.sha256(msgspec.json.encode((self.world.chain, self.world.flow))).hexdigest()
 
     def _farness(self, slot: int) -> float:
         """Return how far a strike is from the money, between 0 and 1 for its expiry's range."""
