@@ -64,7 +64,7 @@ CELL: Final = np.dtype(
         ("log_ratio_mean", "<f8"),
         ("log_ratio_sd", "<f8"),
         ("log_ratio_quantiles", "<f8", (len(QUANTILE_SHARES),)),
-        ("sessions", "<f8"),  # weighted by age and by the share observed
+        ("sessions", "<f8"),  # in which it was listed, each by the share observed; not by age
         ("windows", "<i8"),  # traded windows behind the log ratio
     ]
 )

@@ -188,7 +188,7 @@ def _stage_mids(connection: DuckDBPyConnection) -> None:
             SELECT underlying, make_timestamp_ns(window_end_ns) AS window_end, mid
             FROM pulses SEMI JOIN history USING (trade_date) WHERE mid IS NOT NULL)
         SELECT a.trade_date, a.underlying_id, a.window_end, k.mid,
-            a.weight * s.share AS amount
+            a.weight * s.share AS amount, s.share
         FROM (SELECT * FROM seen CROSS JOIN (
             SELECT DISTINCT underlying, underlying_id FROM listed)) AS a
         JOIN shares AS s USING (bin)
@@ -215,13 +215,13 @@ def _exposures(
     """Return the cells of strikes, groups and types with exposure and sessions filled in."""
     query = """
         WITH session AS (
-            SELECT trade_date, sum(weight * share) AS amount
+            SELECT trade_date, sum(weight * share) AS amount, sum(share) AS part
             FROM seen JOIN shares USING (bin) GROUP BY ALL),
         counted AS (
             SELECT {key} AS key, min(strike) AS strike, min(group_id) AS group_id,
                 count(*) AS n, trade_date FROM listed GROUP BY {key}, trade_date)
         SELECT key, min(strike) AS strike, min(group_id) AS group_id,
-            sum(n * coalesce(amount, 0)) AS exposure, sum(coalesce(amount, 0)) AS sessions
+            sum(n * coalesce(amount, 0)) AS exposure, sum(coalesce(part, 0)) AS sessions
         FROM counted LEFT JOIN session USING (trade_date) GROUP BY key
     """
     tables = []
@@ -252,8 +252,8 @@ def _moneyness_exposure(connection: DuckDBPyConnection, groups: int) -> NDArray[
         "strike FROM listed ORDER BY day, group_id, strike"
     ).fetchnumpy()
     mids = connection.execute(
-        "SELECT date_diff('day', DATE '1970-01-01', trade_date) AS day, underlying_id, mid, amount "
-        "FROM mids WHERE mid > 0 ORDER BY day, underlying_id"
+        "SELECT date_diff('day', DATE '1970-01-01', trade_date) AS day, underlying_id, mid, "
+        "amount, share FROM mids WHERE mid > 0 ORDER BY day, underlying_id"
     ).fetchnumpy()
     key = listed["day"].astype(np.int64) * groups + listed["group_id"]
     starts = np.flatnonzero(np.diff(key, prepend=-1))
@@ -268,7 +268,7 @@ def _moneyness_exposure(connection: DuckDBPyConnection, groups: int) -> NDArray[
         amount = np.asarray(mids["amount"][first:last], np.float64)
         row = cells[int(listed["group_id"][start])]
         row["exposure"] += amount @ counts
-        row["sessions"] += amount @ (counts > 0)
+        row["sessions"] += np.asarray(mids["share"][first:last], np.float64) @ (counts > 0)
     return cells.reshape(-1)
 
 

@@ -30,7 +30,7 @@ COUNT: Final = np.dtype(
         ("votes_1", "<f8"),
         ("votes_10", "<f8"),
         ("exposure", "<f8"),  # weighted instrument-sessions
-        ("sessions", "<f8"),  # weighted sessions in which the cell held an instrument
+        ("sessions", "<f8"),  # past sessions in which the cell held an instrument, observed shares
         ("windows", "<i8"),
         ("mean", "<f8"),
         ("sd", "<f8"),

@@ -190,6 +190,16 @@ def test_a_quiet_session_halves_the_expected_votes(tmp_path: Path) -> None:
     assert arrays.cells["votes_1"][-1] == pytest.approx(expected)  # the type's cell
 
 
+def test_depth_is_counted_in_sessions_of_any_age(tmp_path: Path) -> None:
+    """Twelve sessions, the oldest at an age weight of .39, are a history twelve sessions deep."""
+    days = [FIRST_DAY + dt.timedelta(days=number) for number in range(12)]
+    trade = {"option": 0, "bin": 3, "bid": 5, "ask": 2, "mid": 20_000.0, "quality": "A"}
+    sessions = [make_session(day, [CALL], [trade]) for day in days]
+    arrays = build(tmp_path, sessions, days[-1] + dt.timedelta(days=1))
+    assert arrays.cells["sessions"][-1] == pytest.approx(12)  # the type's cell
+    assert arrays.cells["sessions"].max() == pytest.approx(12)
+
+
 def test_reingest_of_the_same_digest_is_a_no_op(tmp_path: Path) -> None:
     """The same session twice is said to be unchanged, and the file's content stays."""
     folder = write_folder(tmp_path / "in", [make_session(FIRST_DAY, [CALL], [])])

@@ -169,7 +169,10 @@ def empty_cell() -> dict[str, Any]:
 
 
 def count(history: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
-    """Return weighted votes, weighted exposure in instrument-sessions and log ratios by cell."""
+    """Return weighted votes, weighted exposure in instrument-sessions and log ratios by cell.
+
+    `sessions` is how deep the cell's history is: its observed shares of sessions, of any age.
+    """
     cells: dict[Any, dict[str, Any]] = {}
     curve, prices = season(history), mids(history)
     for age, session in enumerate(history):
@@ -178,7 +181,8 @@ def count(history: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
         rows = {(row["instrument_id"], row["window_end"]): row for row in session["facts"]}
         for end in observed_windows(session):
             number = (end - session["open_ns"]) // WINDOW_NS - 1
-            share = weight * (curve[number + 1] - curve[number])
+            part = curve[number + 1] - curve[number]
+            share = weight * part
             present = set()
             for identity, option in listed.items():
                 mid = prices[option["underlying"], end]
@@ -198,7 +202,7 @@ def count(history: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
                             upper, lower = row["ask_volume"] + 0.5, row["bid_volume"] + 0.5
                             cell["ratios"].append(math.log(upper) - math.log(lower))
             for key in present:
-                cells[key]["sessions"] += share
+                cells[key]["sessions"] += part
     return cells
 
 
