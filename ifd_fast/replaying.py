@@ -143,7 +143,8 @@ class _Replay:
             self.collector.drain()
             yield
         framer.finish()
-        self.observed_to_ns = max(self.observed_to_ns, self._ends_ns, engine.watermark_ns)
+        ends_ns = min(self._ends_ns, engine.watermark_ns + _SILENCE_NS)
+        self.observed_to_ns = max(self.observed_to_ns, ends_ns, engine.watermark_ns)
         self.streams.append(count_stream(source.name, framer))
         self._add_handed(desk.counts)
 
