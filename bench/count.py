@@ -6,9 +6,9 @@ and threads; the ratio floors of `./dev bench` stand in for those.
 
 How: valgrind zeroes its counters when the C function getsid is entered and dumps them when
 getpgid is, so `os.getsid(0); work(); os.getpgid(0)` counts the work alone. The first region is
-thrown away (it binds symbols), the second is empty and gives the floor. The kernels come from a
-cache that a run without valgrind has filled for one pinned CPU, x86-64-v3, so that the code
-counted is the same on every machine; the simulated caches are pinned as well.
+thrown away (it binds symbols), the second is empty and gives the floor. The kernels come from the
+usual cache, which a run without valgrind has filled for the one CPU of bench/cpu.py, so that the
+code counted is the same on every machine; the simulated caches are pinned as well.
 Fresh state is built, and the kernel's first call made, before anything is counted.
 """
 
@@ -28,16 +28,15 @@ from pathlib import Path
 from typing import Final
 
 from bench.budget import Counts, compare, compare_versions, read, write
+from bench.cpu import PINNED
 from bench.instrumentation import start_instrumentation
+from bench.regions_wire import framing_with_more_work
 from bench.workloads import Thunk, load_regions
+from ifd_kernels._jit import cache_folder
 
 __all__ = ["main", "parse_dump"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-CPU_FEATURES: Final = (
-    "+64bit,+avx,+avx2,+bmi,+bmi2,+cmov,+crc32,+cx16,+cx8,+f16c,+fma,+fxsr,+lzcnt,+mmx,+movbe,"
-    "+popcnt,+sahf,+sse,+sse2,+sse3,+sse4.1,+sse4.2,+ssse3,+xsave"
-)
 VALGRIND: Final = (
     "--tool=callgrind",
     "--instr-atstart=no",
@@ -49,23 +48,25 @@ VALGRIND: Final = (
     "--D1=32768,8,64",
     "--LL=4194304,16,64",  # the caches are cold: a miss is a line touched first, or again too late
 )
+PROVEN: Final = "wire.frame_batch"  # the region that --prove slows down
 DISCARDED: Final = 2  # dumps before the first region: symbol binding, then the floor
 
 
-def environment(cache: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
     """Return the environment that makes two counts of the same code the same."""
+    kept = cache_folder()  # <cache>/ifd-fast/<digest>
+    cache = home if kept is None else kept.parent.parent
     return {
-        "HOME": str(cache),
+        "HOME": str(home),
         "PATH": os.environ["PATH"],
         "LC_ALL": "C",
         "MALLOC_ARENA_MAX": "1",
         "NUMBA_CACHE_DIR": str(cache),
-        "NUMBA_CPU_NAME": "x86-64-v3",
-        "NUMBA_CPU_FEATURES": CPU_FEATURES,
         "NUMBA_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
+        **PINNED,
     }
 
 
@@ -107,9 +108,11 @@ def count_between_marks(thunk: Thunk) -> None:
     os.getpgid(0)
 
 
-def run_regions(names: list[str]) -> None:
+def run_regions(names: list[str], *, more: bool) -> None:
     """Run the marked regions: the part that runs under valgrind."""
     regions = load_regions()
+    if more:
+        regions |= {PROVEN: regions[PROVEN]._replace(setup=framing_with_more_work)}
     for name in names:
         regions[name].setup()()  # loads the kernel from the cache, binds its symbols
     thunks = [regions[name].setup() for name in names]
@@ -121,12 +124,16 @@ def run_regions(names: list[str]) -> None:
         count_between_marks(thunk)
 
 
-def count(names: list[str], folder: Path) -> dict[str, Counts]:
-    """Count the regions `names` under callgrind, dumps in `folder`; return counts per event."""
-    cache = folder / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
+def count(names: list[str], folder: Path, *, more: bool = False) -> dict[str, Counts]:
+    """Count the regions `names` under callgrind, dumps in `folder`; return counts per event.
+
+    `more` has each do a twentieth of its work again.
+    """
+    home = folder / "home"
+    home.mkdir(parents=True, exist_ok=True)
     child = [sys.executable, "-X", "frozen_modules=on", "-m", "bench.count", "--child", *names]
-    surroundings = environment(cache)
+    child += ["--more"] if more else []
+    surroundings = environment(home)
     subprocess.run(child, cwd=ROOT, env=surroundings, check=True)  # fills the cache
     dumps = folder / "dump"
     command = ["setarch", "-R", "valgrind", *VALGRIND, f"--callgrind-out-file={dumps}", *child]
@@ -183,6 +190,20 @@ def update(counted: dict[str, Counts], *, complete: bool) -> None:
     write(running, counted if complete else budget | counted)
 
 
+def prove() -> int:
+    """Count one region as it is and with 5 % more work: the gate must pass one, fail the other."""
+    judged = {}
+    for title, more in (("as it is", False), ("with 5 % more work", True)):
+        with tempfile.TemporaryDirectory() as scratch:
+            counted = count([PROVEN], Path(scratch), more=more)
+        judged[more] = judge(counted, complete=False)
+        print(f"{PROVEN} {title}: {'FAILED' if judged[more] else 'passed'}")
+        print("".join(f"  {fault}\n" for fault in judged[more]), end="")
+    holds = bool(judged[True]) and not judged[False]
+    print("the gate catches it" if holds else "the gate is broken")
+    return 0 if holds else 1
+
+
 def show(counted: dict[str, Counts]) -> None:
     """Print the counts per event as a table."""
     print(f"{'per event':<40} {'instr':>10} {'reads':>9} {'writes':>9} {'LL miss':>9}")
@@ -199,6 +220,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--update", action="store_true", help="write the counts as the new budget")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these regions only")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the dumps here")
+    parser.add_argument("--prove", action="store_true", help="show that 5 %% more work is caught")
+    parser.add_argument("--more", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--child", nargs="*", metavar="NAME", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -207,13 +230,15 @@ def main() -> int:
     """Count, print, and compare with the budget or write it; 0 if all is within bounds."""
     arguments = parse_arguments()
     if arguments.child is not None:
-        run_regions(arguments.child)
+        run_regions(arguments.child, more=arguments.more)
         return 0
     missing = [tool for tool in ("valgrind", "setarch") if shutil.which(tool) is None]
     if missing:
         raise SystemExit(
             f"no {' and '.join(missing)}: the count gate can't do without. Install it."
         )
+    if arguments.prove:
+        return prove()
     names = chosen_names(arguments.only)
     with tempfile.TemporaryDirectory() as scratch:
         counted = count(names, arguments.keep or Path(scratch))

@@ -92,6 +92,7 @@ def test_a_region_is_registered_once_and_has_events() -> None:
 
 
 @pytest.mark.jit
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(load_regions()))
 def test_a_region_runs(name: str) -> None:
     """Each region's work runs on fresh state, twice with the same result."""

@@ -55,7 +55,8 @@ def threads() -> list[threading.Thread]:
 def no_thread_is_left() -> Iterator[None]:
     """After each test no decompression thread runs."""
     yield
-    gc.collect()
+    if threads():
+        gc.collect()  # seconds, with numba's objects about
     for thread in threads():
         thread.join(timeout=5)
     assert threads() == []
