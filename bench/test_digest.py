@@ -27,7 +27,7 @@ def kernels() -> Callable[[], str]:
         cursor, out = np.arange(ROWS) * 25, np.zeros(ROWS * 25, np.uint8)
         pack_fixed(numbers, no_nulls, cursor, out)
         pack_text(text, edges, no_nulls, cursor, out)
-        return hashlib.sha256(out).hexdigest()
+        return hashlib.sha256(out.tobytes()).hexdigest()
 
     return digest
 
