@@ -7,7 +7,7 @@ or to memory; at the end `ReplayResult` says what was read, applied and skipped,
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ifd_fast.accounts import count_engine, count_stream, sum_streams
 from ifd_fast.calendar import load_sessions
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from ifd_fast.sources import Source
 
 __all__ = ["Progress", "replay"]
+
+# How far beyond its last record a file's header is believed about its end: a file that was cut
+# between two records looks whole otherwise.
+_SILENCE_NS: Final = 60_000_000_000
 
 
 class Progress(Protocol):
