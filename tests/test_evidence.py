@@ -110,8 +110,8 @@ def test_confidence_rises_with_the_deviate(deviate: float, more: float) -> None:
 
 
 def test_all_four_classes_are_reachable() -> None:
-    """Deviates from 4 to 7 pass through every class, and through none at all."""
-    found = [kernels.confidence(kernels.raw_log_odds(n / 100)) for n in range(400, 700)]
+    """Deviates from 5 to 8 pass through every class, and through none at all."""
+    found = [kernels.confidence(kernels.raw_log_odds(n / 100)) for n in range(500, 800)]
     for low, high in ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.0)):
         assert any(low <= value < high for value in found)
 

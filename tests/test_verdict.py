@@ -73,6 +73,15 @@ def test_an_anomaly_never_lowers_confidence(
     assert rare["final_confidence"] >= usual["final_confidence"]
 
 
+@given(windows(), expectations(), profiles())
+def test_quality_is_the_factor_of_the_grade(
+    window: dict[str, Any], expected: dict[str, Any], profile: dict[str, Any]
+) -> None:
+    """A 1, B .9, C .7, D .4, F 0: of the feed's grade or the history's, whichever is worse."""
+    actual = judged(window, expected, profile)
+    assert actual["quality"] == (1.0, 0.9, 0.7, 0.4, 0.0)[actual["grade"]]
+
+
 @given(windows(), expectations(), profiles(), st.floats(0, 20))
 def test_less_history_never_raises_the_grade(
     window: dict[str, Any], expected: dict[str, Any], profile: dict[str, Any], less: float

@@ -25,7 +25,7 @@ EXPECTED: Final = np.dtype(
         ("log_ratio_mean", "<f8"),
         ("log_ratio_sd", "<f8"),
         ("log_ratio_quantiles", "<f8", (7,)),  # at QUANTILES, not falling
-        ("sessions", "<f8"),  # sessions of history behind it, weighted; 0: none
+        ("sessions", "<f8"),  # past sessions in which the cell was listed and observed; 0: none
         ("cell", "u1"),  # CELL_*
     ]
 )
@@ -96,7 +96,7 @@ SIGNAL: Final = np.dtype(
         ("zscore", "<f8"),
         ("percentile_rank", "<f8"),
         ("sessions", "<f8"),
-        ("quality", "<f8"),  # h x completeness of the history
+        ("quality", "<f8"),  # h of the grade: 1, .9, .7, .4, 0
         # confidence
         ("maker_probability", "<f8"),
         ("raw_log_odds", "<f8"),

@@ -95,7 +95,7 @@ def judge_history(out: Records, i: int, expected: Records, slot: int, lookback: 
     of_feed = feed_grade(int(row["marks"]))
     of_history = history_grade(completeness, int(known["cell"]))
     row["grade"] = of_feed if of_feed > of_history else of_history
-    row["quality"] = feed_quality(of_feed) * completeness
+    row["quality"] = feed_quality(int(row["grade"]))
 
 
 @kernel

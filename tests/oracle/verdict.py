@@ -46,7 +46,7 @@ def judge(
     lookback = evidence.bounded(profile["lookback_days"], 1.0, 1e6)
     completeness = evidence.bounded(sessions / lookback, 0.0, 1.0)
     row["grade"] = max(of_feed, evidence.history_grade(completeness, expected["cell"]))
-    row["quality"] = evidence.feed_quality(of_feed) * completeness
+    row["quality"] = evidence.feed_quality(row["grade"])
 
     total = row["bid_votes"] + row["ask_votes"]
     against = row["bid_votes"] if sign > 0 else row["ask_votes"]
