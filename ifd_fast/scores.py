@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ifd_fast.baseline_cells import HALF_LIFE_SESSIONS
 from ifd_fast.errors import IfdError
 from ifd_kernels import votes
 from ifd_kernels.layout import NEED_SIGNALS, NEED_VOTES, UNDEF_PRICE
@@ -29,7 +28,6 @@ __all__ = [
     "set_expected",
     "take_signals",
     "unknown_expected",
-    "weigh_sessions",
 ]
 
 SECOND_NS: Final = 1_000_000_000
@@ -62,18 +60,9 @@ def profile_row(profile: Profile) -> NDArray[np.void]:
     for name in PROFILE.names or ():
         if not name.endswith("_ns"):
             row[name] = getattr(profile, name)
-    row["lookback_days"] = weigh_sessions(profile.lookback_days)
     row["cooldown_ns"] = round(profile.cooldown_s * SECOND_NS)
     row["scoring_interval_ns"] = round(profile.scoring_interval_s * SECOND_NS)
     return row
-
-
-def weigh_sessions(lookback: int) -> float:
-    """Return what a whole history of `lookback` sessions weighs, each less the older it is.
-
-    A cell's `sessions` are weighted so too: only against this is a whole history complete.
-    """
-    return sum(float(0.5 ** (age / HALF_LIFE_SESSIONS)) for age in range(lookback))
 
 
 def unknown_expected(slots: int) -> NDArray[np.void]:
