@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, leaf, natural, stay_apart
+from ifd_kernels._jit import kernel, last_greater, leaf, natural, stay_apart
 from ifd_kernels.layout import Integer
 from ifd_kernels.level_blocks import (
     DEEP_ROOM,
@@ -48,15 +48,15 @@ __all__ = ["clear_side", "drop_level", "lift_level", "rank_level"]
 def rank_level(key: NDArray[np.int64], base: Integer, length: Integer, wanted: Integer) -> Integer:
     """Return how many keys of a top block are <= `wanted`; quick where they are nearly all.
 
-    The last eight keys are compared without a branch (one AVX-512 or two AVX2 instructions).
+    What lies before a block of less than eight keys counts as better only if all keys do.
     """
-    better = np.int64(0)
-    start = base + length - SCANNED
-    for k in range(SCANNED):
-        better += np.int64(key[np.uint64(start + k)] > wanted) & np.int64(k >= SCANNED - length)
-    if better < SCANNED:
-        return length - better
-    return search(key, base, length - SCANNED, wanted)
+    better = last_greater(key, base + length - SCANNED, wanted)
+    if better == SCANNED and length > SCANNED:
+        more = last_greater(key, base + length - 2 * SCANNED, wanted)
+        if more == SCANNED and length > 2 * SCANNED:
+            return search(key, base, length - 2 * SCANNED, wanted)
+        better += more
+    return max(length - better, np.int64(0))
 
 
 @leaf
