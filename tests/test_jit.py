@@ -29,6 +29,18 @@ from ifd_kernels.constants import STEP
 def leaf(x: int) -> int:
     return x + STEP
 """
+EDGE = """\
+from __future__ import annotations
+from ifd_kernels._jit import kernel
+
+@kernel
+def inner(values, index: int) -> int:
+    return values[index]
+
+@kernel
+def outer(values, index: int) -> int:
+    return inner(values, 0) + inner(values, index)
+"""
 TOP = """\
 from __future__ import annotations
 from ifd_kernels._jit import kernel
@@ -53,6 +65,7 @@ def package(tmp_path: Path) -> Path:
     (folder / "constants.py").write_text("STEP = 1\n")
     (folder / "leaf.py").write_text(LEAF)
     (folder / "top.py").write_text(TOP)
+    (folder / "edge.py").write_text(EDGE)
     shutil.copy(ROOT / "kernels" / "ifd_kernels" / "_jit.py", folder)
     return folder
 
@@ -110,6 +123,28 @@ def test_bounds_checks_have_a_cache_of_their_own(package: Path) -> None:
     beyond = run(package, call.replace(", 0)", ", 1)"), NUMBA_BOUNDSCHECK="1")
     assert beyond.returncode != 0
     assert "IndexError" in beyond.stderr
+
+
+@pytest.mark.jit
+def test_bounds_are_checked_in_what_a_kernel_calls(package: Path) -> None:
+    """With bounds checks on, an index out of range raises from within a called kernel too."""
+    call = "import numpy, ifd_kernels.edge as e; print(e.outer(numpy.zeros(1, 'i8'), 1))"
+    for _ in ("compiled", "from the cache"):
+        beyond = run(package, call, NUMBA_BOUNDSCHECK="1")
+        assert beyond.returncode == 1
+        assert "IndexError" in beyond.stderr
+
+
+@pytest.mark.jit
+def test_only_what_python_calls_is_kept(package: Path) -> None:
+    """A kernel that is only called by another has no cache entry, and one part for all integers."""
+    call = "import numpy, ifd_kernels.edge as e, ifd_kernels._jit as j; "
+    call += "e.outer(numpy.zeros(1, 'i8'), 0); "
+    call += "print(len(e.inner.signatures), len(j.parts()['edge.inner'].signatures))"
+    assert answer(package, call) == "0 1"
+    assert answer(package, call) == "0 0"  # the caller came from the cache, whole
+    cache = package.parent.parent / "cache"
+    assert {path.name.partition("-")[0] for path in cache.rglob("*.nb?")} == {"edge.outer"}
 
 
 @pytest.mark.jit
@@ -182,6 +217,53 @@ def test_warm_up_makes_kernels_ready() -> None:
     assert second.folder == _jit.cache_folder()
     assert second.kernels == first.kernels
     assert second.seconds >= 0
+
+
+WARM = """\
+from ifd_fast import warming
+from ifd_kernels import _jit
+if __name__ == "__main__":
+    done = warming.warm_up(apart=True)
+    print(done.compiled == done.kernels > 0)
+    print({name: len(one.signatures) for name, one in _jit.parts().items() if one.signatures[1:]})
+"""
+USE = """\
+import datetime, pathlib, sys
+from ifd_fast import warming
+from ifd_fast.replaying import replay
+from ifd_fast.simulated_files import pick_sessions, write_session
+from ifd_fast.world import load_world
+from ifd_kernels import _jit
+session, = pick_sessions(datetime.date(2026, 1, 5), 1)
+written = write_session(load_world("session"), 1, session, pathlib.Path(sys.argv[1]), records=9_000)
+result = replay([written.path], definitions=[written.definitions])
+print(warming.count_compiled())
+print({name: len(one.signatures) for name, one in _jit.kernels().items() if one.signatures[1:]})
+"""
+
+
+@pytest.mark.jit
+@pytest.mark.slow
+def test_a_warm_cache_serves_simulator_and_replay(tmp_path: Path) -> None:
+    """After a warm-up of an empty cache nothing compiles; each kernel has but one signature."""
+    surroundings = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "kernels")]),
+    }
+    said = []
+    for name, code in {"warm": WARM, "use": USE}.items():
+        script = tmp_path / f"{name}.py"
+        script.write_text(code)
+        done = subprocess.run(
+            [sys.executable, str(script), str(tmp_path)],
+            env=surroundings,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.split("\n"))
+    assert said == [["True", "{}", ""], ["0", "{}", ""]]
 
 
 def test_a_part_is_registered_once() -> None:

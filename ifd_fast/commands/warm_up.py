@@ -15,6 +15,6 @@ def warm_up() -> None:
     from ifd_fast import warming
 
     start()
-    done = warming.warm_up()
+    done = warming.warm_up(apart=True)
     click.echo(f"{done.kernels} kernels ready in {done.seconds:.1f} s, {done.compiled} compiled")
     click.echo(f"cache: {done.folder or 'none; set NUMBA_CACHE_DIR'}")

@@ -5,6 +5,11 @@ edit to a *called* kernel, or an upgrade of the package, it silently answers wit
 and bounds checking is not part of its key at all. Here the cache folder is named by a digest of
 every kernel source, the versions of Numba and llvmlite, and the bounds-check setting, so each
 state of the kernels has a folder of its own.
+
+A kernel is compiled in one of two ways. What Python calls gets machine code, a wrapper and a
+place in the cache, with all that it calls inside. What a kernel calls is a part: LLVM code that
+its callers take in, and nothing else. Numba's own way, everything everywhere, optimizes a leaf
+once more in each of its callers: a replay's kernels took 50 s of CPU to compile, and take 22 so.
 """
 
 from __future__ import annotations
@@ -21,19 +26,20 @@ import llvmlite
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
 __all__ = [
     "cache_folder",
-    "fold_product",
     "kernel",
     "kernels",
-    "last_greater",
     "leaf",
     "load_i64",
     "load_u32",
     "load_u64",
     "natural",
+    "parts",
     "prefetch",
     "stay_apart",
 ]
@@ -50,11 +56,14 @@ _OPTIONS: Final = {
     "fastmath": False,
     "boundscheck": None,
     "_nrt": False,
+    "no_cfunc_wrapper": True,
 }
 _COMPILE: Final = cast("Any", numba.njit)  # its stub knows not all of its options
 _CODE: Final = cast("Any", cgutils)
+_TYPES: Final = cast("Any", types)
 _KEPT_CACHES: Final = 4
 _registry: dict[str, Callable[..., object]] = {}
+_parts: dict[str, Any] = {}
 
 
 def sources_digest() -> str:
@@ -130,8 +139,72 @@ def leaf(function: Callable[P, R]) -> Callable[P, R]:
     return _compile(function, {"forceinline": True})
 
 
+class _PartLibrary(JITCodeLibrary):
+    """Code for callers to take in: not optimized by itself, never machine code, no address."""
+
+    @property
+    def codegen(self) -> Any:
+        """The library itself, in place of a code generator: only `set_env` is asked of it."""
+        return self
+
+    def set_env(self, *_: object) -> None:
+        """Do nothing: without an address there is no environment to put anywhere."""
+
+    def get_pointer_to_function(self, _name: str) -> int:
+        """Return null; no name of this library has code."""
+        return 0
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+
+_PARTS: Final = cast("Any", _PartLibrary)
+
+
+class _PartCompiler(Compiler):
+    """Numba's compiler, into a library of parts."""
+
+    def compile_extra(self, func: Any) -> Any:
+        """Compile `func` and return numba's result."""
+        library: Any = _PARTS(self.state.targetctx.codegen(), func.__qualname__)
+        library.enable_object_caching()
+        self.state.library = library
+        compiler: Any = super()
+        return compiler.compile_extra(func)
+
+
+def _widen(argument: Any) -> Any:
+    """Return the type under which a part is compiled: literals and short integers are int64.
+
+    Else each constant at a call, and each index read from an array, would compile it once more.
+    """
+    plain = _TYPES.unliteral(argument)
+    return types.int64 if isinstance(plain, _TYPES.Integer) and plain.signed else plain
+
+
+def _add_part(compiled: Any, function: Callable[P, R], options: dict[str, bool]) -> Any:
+    """Have kernels that call `compiled` take in a part; what Python calls stays as it is."""
+    part = _COMPILE(**_OPTIONS, **options, no_cpython_wrapper=True, pipeline_class=_PartCompiler)(
+        function
+    )
+
+    def get_call_template(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        named = {name: _widen(one) for name, one in keywords.items()}
+        return part.get_call_template(tuple(map(_widen, arguments)), named)
+
+    compiled.get_call_template = get_call_template
+    compiled.get_overload = part.get_overload
+    return part
+
+
 def _compile(function: Callable[P, R], options: dict[str, bool]) -> Callable[P, R]:
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
     compiled = _COMPILE(**_OPTIONS, **options)(function)
+    if not _CONFIG.DISABLE_JIT:
+        _parts[name] = _add_part(compiled, function, options)
     if _folder is not None:
         previous = _CONFIG.CACHE_DIR
         _CONFIG.CACHE_DIR = str(_folder)
@@ -139,13 +212,18 @@ def _compile(function: Callable[P, R], options: dict[str, bool]) -> Callable[P, 
             compiled.enable_caching()
         finally:
             _CONFIG.CACHE_DIR = previous
-    _registry[f"{function.__module__.rpartition('.')[2]}.{function.__name__}"] = compiled
+    _registry[name] = compiled
     return cast("Callable[P, R]", compiled)
 
 
 def kernels() -> dict[str, Callable[..., object]]:
     """Return every kernel by `module.name`, in order of definition."""
     return dict(_registry)
+
+
+def parts() -> dict[str, Any]:
+    """Return the dispatchers of what kernels take in, by `module.name`; empty without compiler."""
+    return dict(_parts)
 
 
 def _loader(bits: int, numba_type: Any) -> Any:
@@ -188,18 +266,6 @@ if _CONFIG.DISABLE_JIT:
         """Return `number`, an index that is not negative."""
         return number
 
-    def fold_product(one: Any, other: Any) -> int:
-        """Return the halves of the 128-bit product of two u64, laid over each other by xor."""
-        product = int(one) * int(other)
-        return (product >> 64) ^ (product & (2**64 - 1))
-
-    def last_greater(array: Any, start: Any, bound: Any) -> int:
-        """Return how many of the eight words from `start` on are > `bound`, from the last back."""
-        count = 0
-        while count < 8 and array[start + 7 - count] > bound:
-            count += 1
-        return count
-
     def stay_apart() -> None:
         """Do nothing: nothing is put into its callers without the compiler."""
 
@@ -229,52 +295,6 @@ else:
             return context.get_dummy_value()
 
         return types.void(array, index), codegen
-
-    @intrinsic
-    def fold_product(_typingctx: Any, one: Any, other: Any) -> Any:
-        """Return the halves of the 128-bit product of two u64, laid over each other by xor.
-
-        A hash of three instructions: every bit of one factor reaches the low bits.
-        """
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            word, wide = ir.IntType(64), ir.IntType(128)
-            factors = [
-                builder.zext(context.cast(builder, arg, given, types.uint64), wide)
-                for arg, given in zip(args, signature.args, strict=True)
-            ]
-            product = builder.mul(*factors)
-            high = builder.trunc(builder.lshr(product, wide(64)), word)
-            return builder.xor(high, builder.trunc(product, word))
-
-        return types.uint64(one, other), codegen
-
-    @intrinsic
-    def last_greater(_typingctx: Any, array: Any, start: Any, bound: Any) -> Any:
-        """Return how many of the eight words from `start` on are > `bound`, from the last back.
-
-        One comparison of vectors; LLVM makes a loop over the eight 45 instructions, none of them
-        of vectors, where this is ten.
-        """
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            view = context.make_array(signature.args[0])(context, builder, args[0])
-            position = context.cast(builder, args[1], signature.args[1], types.intp)
-            limit = context.cast(builder, args[2], signature.args[2], types.int64)
-            lanes = ir.VectorType(ir.IntType(64), 8)
-            pointer = builder.bitcast(builder.gep(view.data, [position]), lanes.as_pointer())
-            words = builder.load(pointer, align=8)
-            limits = ir.Constant(lanes, ir.Undefined)
-            for lane in range(8):
-                limits = builder.insert_element(limits, limit, ir.IntType(32)(lane))
-            greater = builder.bitcast(builder.icmp_signed(">", words, limits), ir.IntType(8))
-            # the last word's bit is the highest: count the ones from there down, at most eight
-            others = builder.zext(builder.not_(greater), ir.IntType(64))
-            marked = builder.or_(builder.shl(others, others.type(1)), others.type(1))
-            leading = builder.ctlz(marked, ir.IntType(1)(1))
-            return builder.sub(leading, leading.type(55))
-
-        return types.int64(array, start, bound), codegen
 
     @intrinsic
     def stay_apart(_typingctx: Any) -> Any:
