@@ -37,7 +37,7 @@ from ifd_kernels.layout import (
     SECOND_NS,
     Integer,
 )
-from ifd_kernels.votes import OPEN
+from ifd_kernels.votes import OPEN, ROWS
 from ifd_kernels.windows import set_next
 
 if TYPE_CHECKING:
@@ -212,6 +212,13 @@ class FlowEngine:
         last_ns = max(int(clock["watermark_ns"]), newest_second * SECOND_NS)
         end_ns = max((last_ns // span + 1) * span for span in (step_ns, facts_ns))
         self._pass_time(end_ns + int(clock["lateness_ns"]))
+
+    @property
+    def pending_count(self) -> int:
+        """Rows and signals found and not taken yet."""
+        full = sum(len(rows) for rows in self._full_rows)
+        found = int(self.state.flow.clock[0]["row_count"]) + int(self.state.score.cursor[ROWS])
+        return full + found
 
     def take_rows(self) -> NDArray[np.void]:
         """Return the window rows emitted since the last call, in order of window end (n,)."""

@@ -144,7 +144,7 @@ class _Replay:
         engine.on_records = lambda records: desk.take(engine, records)
         for chunk in source.chunks():
             engine.feed(framer, chunk)
-            self.collector.drain()
+            self.collector.drain_when_full()
             yield
         framer.finish()
         ends_ns = min(self._ends_ns, engine.watermark_ns + _SILENCE_NS)
