@@ -8,9 +8,11 @@ Removal moves back who had to pass: no tombstones, no rot after hundreds of mill
 A clear (R) touches no entry: orders older than their side's `cleared` stamp are dead, and are
 left out when the table is next rebuilt.
 
-Growth has no stall: the border hands in a bigger empty array, and each event then moves a few
-entries of the old one. An order found in the old array moves at once, so that everything else
-works on the new one only.
+Growth copies nothing at once: the border hands in a bigger empty array (0.2 to 1.6 ms), and each
+event then moves a few entries of the old one. What stalls is the system, which zeroes the new
+array's pages as they are first touched: 2 to 4 ms in all over the first 64 events at a million
+orders, 114 ms where the machine had never had the memory. An order found in
+the old array moves at once, so that everything else works on the new one only.
 """
 
 from __future__ import annotations
