@@ -15,7 +15,6 @@ Fresh state is built, and the kernel's first call made, before anything is count
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib.metadata
 import os
 import platform
@@ -34,7 +33,7 @@ from bench.regions_wire import framing_with_more_work
 from bench.workloads import Thunk, load_regions
 from ifd_kernels._jit import cache_folder
 
-__all__ = ["main", "parse_dump"]
+__all__ = ["main", "parse_dump", "run_regions"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 VALGRIND: Final = (
@@ -52,9 +51,11 @@ PROVEN: Final = "wire.frame_batch"  # the region that --prove slows down
 DISCARDED: Final = 2  # dumps before the first region: symbol binding, then the floor
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Return the environment that makes two counts of the same code the same."""
-    kept = cache_folder()  # <cache>/ifd-fast/<digest>
+def environment(home: Path, kept: Path | None) -> dict[str, str]:
+    """Return the environment that makes two counts of the same code the same.
+
+    `kept` is this process's cache folder, <cache>/ifd-fast/<digest of the kernels>.
+    """
     cache = home if kept is None else kept.parent.parent
     return {
         "HOME": str(home),
@@ -66,6 +67,7 @@ def environment(home: Path) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'kernels'}",  # this tree, whichever one is installed
         **PINNED,
     }
 
@@ -108,15 +110,19 @@ def count_between_marks(thunk: Thunk) -> None:
     os.getpgid(0)
 
 
-def run_regions(names: list[str], *, more: bool) -> None:
-    """Run the marked regions: the part that runs under valgrind."""
+def run_regions(names: list[str], folder: str, *, more: bool) -> None:
+    """Run the marked regions: the part that runs under valgrind, the collector off.
+
+    `folder` is the cache that the first run filled: compiling under valgrind takes hours.
+    """
+    if folder not in {str(cache_folder()), "None"}:
+        raise SystemExit("the kernels' sources changed while they were counted: count again")
     regions = load_regions()
     if more:
         regions |= {PROVEN: regions[PROVEN]._replace(setup=framing_with_more_work)}
     for name in names:
         regions[name].setup()()  # loads the kernel from the cache, binds its symbols
     thunks = [regions[name].setup() for name in names]
-    gc.disable()
     start_instrumentation()
     for _ in range(DISCARDED):
         count_between_marks(lambda: None)
@@ -129,11 +135,14 @@ def count(names: list[str], folder: Path, *, more: bool = False) -> dict[str, Co
 
     `more` has each do a twentieth of its work again.
     """
-    home = folder / "home"
+    kept, home = cache_folder(), folder / "home"
     home.mkdir(parents=True, exist_ok=True)
-    child = [sys.executable, "-X", "frozen_modules=on", "-m", "bench.count", "--child", *names]
-    child += ["--more"] if more else []
-    surroundings = environment(home)
+    # without the collector from the start on: its passes over numba's objects are slow here
+    work = (
+        f"from bench.count import run_regions; run_regions({names!r}, {str(kept)!r}, more={more})"
+    )
+    child = [sys.executable, "-X", "frozen_modules=on", "-c", f"import gc; gc.disable(); {work}"]
+    surroundings = environment(home, kept)
     subprocess.run(child, cwd=ROOT, env=surroundings, check=True)  # fills the cache
     dumps = folder / "dump"
     command = ["setarch", "-R", "valgrind", *VALGRIND, f"--callgrind-out-file={dumps}", *child]
@@ -221,17 +230,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these regions only")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the dumps here")
     parser.add_argument("--prove", action="store_true", help="show that 5 %% more work is caught")
-    parser.add_argument("--more", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--child", nargs="*", metavar="NAME", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main() -> int:
     """Count, print, and compare with the budget or write it; 0 if all is within bounds."""
     arguments = parse_arguments()
-    if arguments.child is not None:
-        run_regions(arguments.child, more=arguments.more)
-        return 0
     missing = [tool for tool in ("valgrind", "setarch") if shutil.which(tool) is None]
     if missing:
         raise SystemExit(
