@@ -36,7 +36,13 @@ def row(function: Callable[[Path], list[dict[str, Any]]]) -> Callable[[Path], li
     return function
 
 
-def fact(what: str, bound: str, measured: str, met: bool, workload: str) -> dict[str, Any]:  # noqa: FBT001
+def fact(
+    what: str,
+    bound: str,
+    measured: str,
+    met: bool,  # noqa: FBT001
+    workload: str,
+) -> dict[str, Any]:
     """Return one line of the table."""
     return {"what": what, "bound": bound, "measured": measured, "met": met, "workload": workload}
 

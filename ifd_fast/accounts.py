@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ifd_kernels import book, pressure
-
 from ifd_fast.errors import IfdError
+from ifd_kernels import book, pressure
 
 if TYPE_CHECKING:
     from ifd_fast.engine import FlowEngine

@@ -11,6 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
 from ifd_kernels.digest import pack_fixed, pack_text
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _value_bytes(column: pl.Series) -> NDArray[np.uint8]:
     """Return a numeric or time column as little-endian bytes (n, w); nulls are zero."""
     values = column.to_physical().fill_null(0).to_numpy()
     if values.dtype.kind == "f":
-        values = values + 0.0  # noqa: PLR6104  # makes -0.0 a 0.0; in place would too, but read-only
+        values = values + 0.0  # makes -0.0 a 0.0; in place would too, but read-only
     values = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
     return values.view(np.uint8).reshape(len(values), values.dtype.itemsize).copy()
 

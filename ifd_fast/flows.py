@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from ifd_kernels.layout import BUCKET, PANE, SECOND_NS, UNDEF_PRICE
-from ifd_kernels.pressure import CARRY, CLOCK, COUNTERS, ROW, Flow
 
 from ifd_fast.errors import ConfigError
+from ifd_kernels.layout import BUCKET, PANE, SECOND_NS, UNDEF_PRICE
+from ifd_kernels.pressure import CARRY, CLOCK, COUNTERS, ROW, Flow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,9 +84,7 @@ def _power_of_two(least: int) -> int:
     return 1 << (least - 1).bit_length()
 
 
-def allocate_flow(
-    settings: FlowSettings, sessions: NDArray[np.int64], capacity_slots: int
-) -> Flow:
+def allocate_flow(settings: FlowSettings, sessions: NDArray[np.int64], capacity_slots: int) -> Flow:
     """Return an empty flow state for `capacity_slots` instruments.
 
     `sessions` (s, 2) holds opens and closes, ns UTC, sorted and disjoint. Raises ConfigError if

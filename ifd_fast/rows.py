@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
+
 from ifd_kernels.layout import (
     MARK_BAD_BOOK,
     MARK_CROSSED,
@@ -136,9 +137,7 @@ def _build(
         }
     )
     joined = frame.hstack(known[order].select("instrument_id", *_IDENTITY_TEXTS).get_columns())
-    return joined.with_columns(
-        [pl.col(name).cast(dtype) for name, dtype in WINDOW_SCHEMA.items()]
-    )
+    return joined.with_columns([pl.col(name).cast(dtype) for name, dtype in WINDOW_SCHEMA.items()])
 
 
 _IDENTITY_TEXTS: Final = ("symbol", "root", "underlying", "expiration", "strike", "option_type")

@@ -24,7 +24,15 @@ import numpy as np
 from ifd_kernels._jit import fold_product, kernel, leaf, natural, stay_apart
 from ifd_kernels.layout import Integer, Records
 
-__all__ = ["NO_ORDER", "ORDER", "find_order", "free_place", "home_of", "remove_order"]
+__all__ = [
+    "NO_ORDER",
+    "ORDER",
+    "copy_order",
+    "find_order",
+    "free_place",
+    "home_of",
+    "remove_order",
+]
 
 ORDER: Final = np.dtype(
     [
