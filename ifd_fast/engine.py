@@ -103,7 +103,9 @@ class FlowEngine:
         edges = np.stack([sessions.open_ns, sessions.close_ns], axis=1)
         self.state = EngineState(
             ring=allocate_ring(profile.ring_capacity_events),
-            book=books.allocate(slots, profile.book_capacity_orders),
+            book=books.allocate(
+                slots, profile.book_capacity_orders, 4 * profile.book_capacity_orders
+            ),
             flow=allocate_flow(self.settings, edges, slots),
             score=allocate_score(profile, slots),
             identities=self.instruments.identities,

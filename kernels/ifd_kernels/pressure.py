@@ -278,10 +278,10 @@ def note_mark(flow: Flow, slot: Integer, ts_ns: Integer, mark: Integer, lasting:
         entry["marks"] = np.uint16(entry["marks"] | mark)
     if lasting > 0:
         entry["begun"] = np.uint16(entry["begun"] | mark)
-        entry["ended"] = np.uint16(entry["ended"] & ~mark)
+        entry["ended"] = np.uint16(np.int64(entry["ended"]) & ~np.int64(mark))
     elif lasting < 0:
         entry["ended"] = np.uint16(entry["ended"] | mark)
-        entry["begun"] = np.uint16(entry["begun"] & ~mark)
+        entry["begun"] = np.uint16(np.int64(entry["begun"]) & ~np.int64(mark))
 
 
 @kernel
