@@ -269,7 +269,7 @@ def main() -> None:
     """Measure the rows named on the command line, or all; keep the others' last results."""
     chosen = sys.argv[1:] or list(ROWS)
     kept = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
-    with tempfile.TemporaryDirectory(dir=os.environ.get("IFD_BENCH_FOLDER")) as folder:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
         for name in chosen:
             command = f"python -m bench.contract {name}"
             kept = [one for one in kept if one["command"] != command]
