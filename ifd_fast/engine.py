@@ -215,6 +215,16 @@ class FlowEngine:
         end_ns = max((last_ns // span + 1) * span for span in (step_ns, facts_ns))
         self._pass_time(end_ns + int(clock["lateness_ns"]))
 
+    def release(self) -> None:
+        """Let go of those who are called back: they hold this engine, and its arrays are large.
+
+        A ring of references is freed only when the collector gets to it, and it does not know
+        how much memory an array has.
+        """
+        self.on_records = None
+        self.before_names = lambda: None
+        self._scheduled.clear()
+
     @property
     def pending_count(self) -> int:
         """Rows and signals found and not taken yet."""

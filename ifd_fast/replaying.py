@@ -129,6 +129,7 @@ class _Replay:
             done += source.bytes_total
         self.engine.flush()
         self.collector.drain(self.observed_to_ns)
+        self.engine.release()
         counts = {
             **sum_streams(self.streams),
             "handed_by_type": self.handed,

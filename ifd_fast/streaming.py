@@ -166,6 +166,7 @@ class MBOStreamingClient:
                 observed_to_ns = self.engine.watermark_ns
                 self.engine.flush()
                 self._collector.drain(observed_to_ns)
+                self.engine.release()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
