@@ -21,14 +21,18 @@ REDUCED = JIT_OFF or os.environ.get("NUMBA_BOUNDSCHECK", "0") not in {"", "0"}
 
 _SLOW_START = [HealthCheck.too_slow]  # the first example pays for a kernel's compilation
 settings.register_profile("local", deadline=None, suppress_health_check=_SLOW_START)
-settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
-settings.register_profile("reduced", parent=settings.get_profile("ci"), max_examples=10)
+settings.register_profile(
+    "ci", parent=settings.get_profile("local"), derandomize=True, max_examples=50
+)
+settings.register_profile("bounds", parent=settings.get_profile("ci"), max_examples=10)
+settings.register_profile("plain", parent=settings.get_profile("ci"), max_examples=3)
 
 
 def pytest_configure() -> None:
     """Choose how many examples Hypothesis draws, and whether they are the same each time."""
     fixed = os.environ.get("CI") or os.environ.get("IFD_FIXED_EXAMPLES")
-    settings.load_profile("reduced" if REDUCED else "ci" if fixed else "local")
+    reduced = "plain" if JIT_OFF else "bounds" if REDUCED else None
+    settings.load_profile(reduced or ("ci" if fixed else "local"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
