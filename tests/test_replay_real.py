@@ -24,6 +24,8 @@ from ifd_fast.framing import Framer
 from ifd_fast.profiles import Profile
 from tests.real_records import read_bytes
 
+pytestmark = pytest.mark.jit  # 24,000 real records, 200 times over
+
 ESH4 = "glbx/futures/esh4-20231225-first24000.mbo.dbn.zst"
 ESH4_SNAPSHOT = "glbx/futures/esh4-20231224-snapshot.mbo.dbn.zst"
 ESM4 = "glbx/futures/esm4-20240508.mbo.dbn.zst"
