@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -159,8 +160,7 @@ def load_sessions(calendar: str | Path = PACKAGED_CALENDAR) -> Sessions:
         If the file can't be read or a line breaks the form; the message names file and line.
     """
     if str(calendar) == PACKAGED_CALENDAR:
-        text = (resources.files("ifd_fast") / "sessions.csv").read_text(encoding="utf-8")
-        return _parse(PACKAGED_CALENDAR, text)
+        return _load_packaged()
     path = Path(calendar)
     try:
         text = path.read_text(encoding="utf-8")
@@ -169,6 +169,13 @@ def load_sessions(calendar: str | Path = PACKAGED_CALENDAR) -> Sessions:
             f"calendar {path} can't be read: {error}. Use {PACKAGED_CALENDAR} or a table's path."
         ) from None
     return _parse(str(path), text)
+
+
+@cache
+def _load_packaged() -> Sessions:
+    """Read the packaged table once a process: its arrays are read-only, parsing takes 60 ms."""
+    text = (resources.files("ifd_fast") / "sessions.csv").read_text(encoding="utf-8")
+    return _parse(PACKAGED_CALENDAR, text)
 
 
 def _parse(name: str, text: str) -> Sessions:
