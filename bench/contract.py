@@ -44,7 +44,13 @@ def fact(
     workload: str,
 ) -> dict[str, Any]:
     """Return one line of the table."""
-    return {"what": what, "bound": bound, "measured": measured, "met": met, "workload": workload}
+    return {
+        "what": what,
+        "bound": bound,
+        "measured": measured,
+        "met": "yes" if met else "no",
+        "workload": workload,
+    }
 
 
 def workload(folder: Path, preset: str, records: int, *, compress: bool = False) -> list[str]:
