@@ -173,7 +173,7 @@ def load_sessions(calendar: str | Path = PACKAGED_CALENDAR) -> Sessions:
 
 @cache
 def _load_packaged() -> Sessions:
-    """Read the packaged table once a process: its arrays are read-only, parsing takes 60 ms."""
+    """Read the packaged table once a process: its arrays are read-only."""
     text = (resources.files("ifd_fast") / "sessions.csv").read_text(encoding="utf-8")
     return _parse(PACKAGED_CALENDAR, text)
 

@@ -371,7 +371,7 @@ def test_the_marginals_resemble_a_real_evening(
     assert simulated["latency us, 90 %"] == pytest.approx(real["latency us, 90 %"], rel=0.5)
     assert simulated["F contracts / T contracts"] == pytest.approx(
         real["F contracts / T contracts"],
-        rel=0.2,  # 0.87 against 1.04; the trades without a side
+        rel=0.2,  # 0.87 against 1.04: why it fell from 0.96 is not found yet
     )
     assert 0.02 < simulated["volume, side N"] < 0.08
     for share in ("share of A", "share of C", "share of M"):

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from ifd_kernels._jit import kernel, leaf, natural
 from ifd_kernels.book import (
+    LOOK_AHEAD,
+    LOOK_NEAR,
     Book,
     apply_event,
     check_room,
@@ -65,10 +67,6 @@ from ifd_kernels.windows import (
 
 __all__ = ["Engine", "advance", "pass_time"]
 
-# How far ahead of the event at hand the order table is prefetched: its one cache miss is half
-# the cost of the book; eight events hide it, sixteen evict what is still wanted.
-LOOK_AHEAD: Final = 8
-LOOK_NEAR: Final = 4  # its levels are looked for when the line that says where they lie has come
 TIME_LIMIT_NS: Final = 2**62  # year 2116: later times are no times, and sums with them overflow
 
 
