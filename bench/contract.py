@@ -90,7 +90,7 @@ def replay_rate(arguments: list[str], passes: int = PASSES) -> tuple[float, floa
 
 
 def kernel_costs(arguments: list[str], *, whole: bool) -> dict[str, float]:
-    """Return ns an event of framing, resolving, and the whole loop or else the book alone.
+    """Return ns an event of framing, and of resolving and the whole loop or else the book alone.
 
     Apart, because each has an order table that fills a cache which both would share.
     """
@@ -117,7 +117,7 @@ def _one_pass(arguments: list[str], *, whole: bool) -> tuple[dict[str, int], int
     alone = books.allocate(engine.instruments.capacity, profile.book_capacity_orders)
     source = open_source(arguments[0])
     framer = Framer(ring, source.header.version, max_events=SLICE)
-    costs, events = {"frame": 0, "resolve": 0, "apply": 0}, 0
+    costs, events = {"frame": 0, "apply": 0}, 0
     for chunk in source.chunks():
         frames = framer.frames(chunk)
         while True:
@@ -129,12 +129,11 @@ def _one_pass(arguments: list[str], *, whole: bool) -> tuple[dict[str, int], int
             start, stop = int(cursor[CONSUMED]), int(cursor[PUBLISHED])
             events += stop - start
             began = time.thread_time_ns()
-            engine.instruments.resolve(ring, start, stop)
-            costs["resolve"] += time.thread_time_ns() - began
-            began = time.thread_time_ns()
-            if whole:
+            if whole:  # resolves too
                 engine.apply_published()
             else:
+                engine.instruments.resolve(ring, start, stop)
+                began = time.thread_time_ns()
                 alone = books.add_slots(alone, engine.instruments.capacity)
                 alone = books.apply(ring, start, stop, alone)
                 cursor[CONSUMED] = stop

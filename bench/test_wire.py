@@ -13,7 +13,6 @@ What was tried for `wire.frame_batch`, 24,000 real ESH4 records, ring of 16,384,
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 
 from bench.streams import MBO, mbo_stream
+from bench.timing import best_ns
 from ifd_fast.framing import Framer, allocate_ring, record_bytes
 from ifd_kernels import wire
 from ifd_kernels.layout import CONSUMED, DONE, PUBLISHED
@@ -128,24 +128,17 @@ def test_frame_batch(name: str, benchmark: Any) -> None:
         benchmark.extra_info["ns_per_event"] = benchmark.stats.stats.min / events * 1e9
 
 
-def best_ns(name: str, rounds: int) -> float:
-    """Return the fastest of `rounds`, ns an event."""
+def fastest(name: str, rounds: int) -> float:
+    """Return the fastest of `rounds` of one contender, ns an event."""
     make, events = THUNKS[name]
-    thunk = make()
-    thunk()
-    best = float("inf")
-    for _ in range(rounds):
-        began = time.perf_counter_ns()
-        thunk()
-        best = min(best, time.perf_counter_ns() - began)
-    return best / events
+    return best_ns(make(), events, rounds)
 
 
 def test_the_kernel_beats_oracle_and_numpy() -> None:
     """A generous floor under both ratios of one run, in at most three attempts."""
     for attempt in range(3):
-        kernel = best_ns("kernel", 100)
-        ratios = best_ns("oracle", 3) / kernel, best_ns("numpy", 30) / kernel
+        kernel = fastest("kernel", 100)
+        ratios = fastest("oracle", 3) / kernel, fastest("numpy", 30) / kernel
         if ratios[0] >= FLOOR_ORACLE and ratios[1] >= FLOOR_NUMPY:
             return
         if attempt == 2:
