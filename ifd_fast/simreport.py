@@ -43,12 +43,19 @@ def _read_start(path: Path, records: int) -> bytes:
     return data[: len(data) // MBO_BYTES * MBO_BYTES]
 
 
-def measure_marginals(path: Path, records: int = 2_000_000) -> dict[str, float]:
-    """Return shares and quantiles of the first `records` records of `path` that are no snapshot."""
+def measure_marginals(
+    path: Path, records: int = 2_000_000, instrument_id: int | None = None
+) -> dict[str, float]:
+    """Return shares and quantiles of the first `records` records of `path` that are no snapshot.
+
+    With `instrument_id`, of that instrument's among them.
+    """
     import numpy as np
 
     events: Any = np.frombuffer(_read_start(path, records), dtype=MBO)
     events = events[(events["rtype"] == RTYPE_MBO) & (events["flags"] & F_SNAPSHOT == 0)]
+    if instrument_id is not None:
+        events = events[events["instrument_id"] == instrument_id]
     found: dict[str, float] = {"records": float(len(events))}
     for action in b"ACMTF":
         found[f"share of {chr(action)}"] = float(np.mean(events["action"] == bytes([action])))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,8 +21,6 @@ from hypothesis import strategies as st
 from ifd_fast.calendar import Session, load_sessions
 from ifd_fast.errors import ConfigError, UsageError
 from ifd_fast.quantiles import alias_table, gap_table, share_table
-from ifd_fast.simreport import measure_marginals
-from ifd_fast.simulated_files import write_session
 from ifd_fast.simulation import Plant, Simulation
 from ifd_fast.world import World, load_world, presets
 from ifd_kernels import layout
@@ -353,26 +351,3 @@ def test_unknown_worlds_are_refused(tmp_path: Path) -> None:
     path.write_text('name = "x"\nhats = 3\n[chain]\nexpiries = ["quarter"]\nstrikes = 3\n')
     with pytest.raises(ConfigError, match="hats"):
         load_world(path)
-
-
-# --- beside a real market ---------------------------------------------------------------------
-
-
-@pytest.mark.jit
-def test_the_marginals_resemble_a_real_evening(
-    tmp_path: Path, real_data: Callable[[str], Path]
-) -> None:
-    """Latency, sending time, sideless volume and fills lie near those of ESH4 after its open."""
-    real = measure_marginals(real_data("glbx/futures/esh4-20231225-first24000.mbo.dbn.zst"))
-    written = write_session(small_world(), 7, session(), tmp_path)
-    simulated = measure_marginals(written.path)
-    for name in ("latency us, 50 %", "ts_in_delta us, 50 %", "ts_in_delta us, 90 %"):
-        assert simulated[name] == pytest.approx(real[name], rel=0.1), name
-    assert simulated["latency us, 90 %"] == pytest.approx(real["latency us, 90 %"], rel=0.5)
-    assert simulated["F contracts / T contracts"] == pytest.approx(
-        real["F contracts / T contracts"],
-        rel=0.2,  # 0.87 against 1.04: why it fell from 0.96 is not found yet
-    )
-    assert 0.02 < simulated["volume, side N"] < 0.08
-    for share in ("share of A", "share of C", "share of M"):
-        assert 0.1 < simulated[share] < 0.65
