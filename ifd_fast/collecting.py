@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ifd_fast import __version__
-from ifd_fast.digests import RowDigest
+from ifd_fast.digests import RowDigest, SignalDigest
 from ifd_fast.flows import FACTS_WINDOW_S
 from ifd_fast.rows import FACTS_SCHEMA, WINDOW_SCHEMA, build_facts, build_windows
 from ifd_fast.signals import SIGNAL_SCHEMA, build_signals
@@ -84,6 +84,12 @@ class ReplayResult:
         return digest
 
     @property
+    def signals_digest(self) -> str | None:
+        """Digest of all signals, None without one."""
+        digest: str | None = self.document["digests"]["signals_digest"]
+        return digest
+
+    @property
     def windows(self) -> pl.DataFrame:
         """Window rows, sorted by (window_end, instrument_id)."""
         return self._frame("windows")
@@ -129,6 +135,7 @@ class Collector:
         self.gaps_ns: list[tuple[int, int]] = []
         self.signal_counts = {"candidates": 0, "alerts": 0}
         self._digest = RowDigest()
+        self._signals_digest = SignalDigest()
         self._sessions: dict[dt.date, RowDigest] = {}
         self._frames: dict[str, list[pl.DataFrame]] = {
             "windows": [],
@@ -139,6 +146,15 @@ class Collector:
         engine.before_names = self.drain
         for name, schema in _SCHEMAS.items():
             self._append(name, pl.DataFrame(schema=schema))
+
+    @property
+    def digests(self) -> dict[str, str | None]:
+        """The digests of all that was collected so far."""
+        return {
+            "rows_digest": self._digest.rows_digest,
+            "facts_digest": self._digest.facts_digest,
+            "signals_digest": self._signals_digest.signals_digest,
+        }
 
     def drain(self, observed_to_ns: int | None = None) -> None:
         """Take all rows and signals; windows that end after `observed_to_ns` were cut short."""
@@ -153,6 +169,7 @@ class Collector:
             frame = build_signals(signals, self._known(), self.engine.sessions, digest)
             self.signal_counts["candidates"] += int(frame["candidate"].sum())
             self.signal_counts["alerts"] += int(frame["alert"].sum())
+            self._signals_digest.update(frame)
             self._append("signals", frame)
 
     def drain_when_full(self) -> None:
@@ -174,6 +191,8 @@ class Collector:
             "profile": settings.name,
             "config_digest": settings.digest,
             "rules_digest": settings.profile.rules_digest,
+            "settings": settings.profile.tree(),
+            "baselines_store": _store_of(self.engine.history),
             "baselines": dict(getattr(self.engine.history, "digests", {})),
             "window_s": settings.profile.window_s,
             "window_step_s": settings.profile.window_step_s,
@@ -181,10 +200,7 @@ class Collector:
             "counts": {**counts, "windows": self._digest.row_count, **self.signal_counts},
             "observed_gaps_ns": self.gaps_ns,
             "sessions": self._describe_sessions(observed_to_ns),
-            "digests": {
-                "rows_digest": self._digest.rows_digest,
-                "facts_digest": self._digest.facts_digest,
-            },
+            "digests": self.digests,
         }
         summary = summarize(document)
         frames: dict[str, pl.DataFrame] = {}
@@ -260,6 +276,11 @@ class Collector:
                 }
             )
         return described
+
+
+def _store_of(history: object) -> str | None:
+    store = getattr(history, "store", None)
+    return None if store is None else str(store)
 
 
 _SCHEMAS: Final = {"windows": WINDOW_SCHEMA, "facts": FACTS_SCHEMA, "signals": SIGNAL_SCHEMA}

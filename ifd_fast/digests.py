@@ -3,6 +3,8 @@
 Rows are sorted by (window_end, instrument_id); columns stand in contract order; each value is a
 byte that says null or not, then its bytes (`ifd_kernels.digest`). Negative zero counts as zero.
 `rows_digest` covers all columns; `facts_digest` the integer, time and text columns but quality.
+Signals have a digest of their own, over their rows in order of time: all columns but `code_digest`,
+so that other code which finds the same has the same.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-__all__ = ["RowDigest"]
+__all__ = ["RowDigest", "SignalDigest"]
 
 _FLAG_BYTES: Final = 1
 _LENGTH_BYTES: Final = 4
@@ -62,6 +64,26 @@ class RowDigest:
         return self._facts.hexdigest() if self.row_count else None
 
 
+class SignalDigest:
+    """The digest of a growing set of signals; `update` takes frames in order of time."""
+
+    def __init__(self) -> None:
+        """Begin with no signals."""
+        self._signals = hashlib.sha256()
+        self.row_count = 0
+
+    def update(self, frame: pl.DataFrame) -> None:
+        """Add the rows of `frame`, whose columns are those of a signal in order."""
+        self.row_count += frame.height
+        if frame.height:
+            self._signals.update(_pack(frame.drop("code_digest")))
+
+    @property
+    def signals_digest(self) -> str | None:
+        """The digest, 64 hex digits, or None without signals."""
+        return self._signals.hexdigest() if self.row_count else None
+
+
 def _pack(frame: pl.DataFrame) -> memoryview:
     """Return the canonical bytes of `frame`, row by row."""
     import polars as pl
@@ -93,8 +115,11 @@ def _pack(frame: pl.DataFrame) -> memoryview:
 
 
 def _value_bytes(column: pl.Series) -> NDArray[np.uint8]:
-    """Return a numeric or time column as little-endian bytes (n, w); nulls are zero."""
-    values = column.to_physical().fill_null(0).to_numpy()
+    """Return a numeric, time or truth column as little-endian bytes (n, w); nulls are zero."""
+    import polars as pl
+
+    physical = column.cast(pl.UInt8) if column.dtype == pl.Boolean else column.to_physical()
+    values = physical.fill_null(0).to_numpy()
     if values.dtype.kind == "f":
         values = values + 0.0  # makes -0.0 a 0.0; in place would too, but read-only
     values = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))

@@ -148,13 +148,20 @@ class FlowEngine:
             start, stop = int(cursor[CONSUMED]), self._next_stop()
             self.instruments.resolve(self.state.ring, start, stop)
             self.use_slots()
-            while status := advance(self.state, stop):
-                self._mend(status)
+            self._advance(stop)
 
     def schedule(self, ts_recv_ns: int, action: Callable[[], object]) -> None:
         """Have `action` run before the first event received at `ts_recv_ns` or later."""
         self._scheduled.append((ts_recv_ns, action))
         self._scheduled.sort(key=itemgetter(0))
+
+    def _advance(self, stop: int) -> None:
+        """Apply the events up to sequence number `stop`, whose slots are resolved.
+
+        Where it pauses changes no result, so a subclass may look at the state between events.
+        """
+        while status := advance(self.state, stop):
+            self._mend(status)
 
     def _next_stop(self) -> int:
         """Run what is due before the next event; return up to where nothing else is due."""

@@ -20,18 +20,20 @@ from ifd_fast.framing import Framer, allocate_ring
 from ifd_fast.histories import StoreHistory
 from ifd_fast.observing import observe
 from ifd_fast.outputs import RunFolder
+from ifd_fast.recordings import FileHasher
 from ifd_fast.streams import open_stream
 from ifd_kernels.layout import RTYPE_DEFINITION
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from ifd_fast.framing import Handed
+    from ifd_fast.histories import History
     from ifd_fast.sources import Source
 
-__all__ = ["Progress", "replay"]
+__all__ = ["Player", "Progress", "make_engine", "replay"]
 
 # How far beyond its last record a file's header is believed about its end: a file that was cut
 # between two records looks whole otherwise.
@@ -86,56 +88,86 @@ def replay(
     files = list(source) if isinstance(source, (list, tuple)) else [source]
     settings = load_settings(profile, {"window_s": window_s, "window_step_s": window_step_s})
     history = None if baselines is None else StoreHistory(baselines, settings.profile)
+    engine = make_engine(settings, history)
     sources = open_stream(files, definitions)
     try:
         if out is None:
-            return _Replay(settings, history, None).run(sources, progress)
+            player = Player(engine, Collector(engine))
+            return player.run(sources, settings, progress)
         digests = {
             "ifd.config_digest": settings.digest,
             "ifd.rules_digest": settings.profile.rules_digest,
         }
-        with RunFolder(out, digests) as folder:
-            return _Replay(settings, history, folder).run(sources, progress)
+        with RunFolder(out, digests) as folder, FileHasher(one.name for one in sources) as hasher:
+            player = Player(engine, Collector(engine, folder))
+            return player.run(sources, settings, progress, hasher)
     finally:
         for one in sources:
             one.close()
 
 
-class _Replay:
-    """One engine over one stream of files."""
+def make_engine(settings: Settings, history: History | None) -> FlowEngine:
+    """Return an engine with the settings' sessions."""
+    sessions = load_sessions(settings.profile.calendar)
+    return FlowEngine(settings.profile, sessions, history=history)
+
+
+class Player:
+    """Plays files, one stream, into an engine; what it finds goes to a collector.
+
+    Definitions from files of definitions that were received at `ignore_from_ns` or later are not
+    looked at; None: all are.
+    """
 
     def __init__(
-        self, settings: Settings, history: StoreHistory | None, folder: RunFolder | None
+        self, engine: FlowEngine, collector: Collector, ignore_from_ns: int | None = None
     ) -> None:
-        self.settings = settings
-        self.sessions = load_sessions(settings.profile.calendar)
-        self.engine = FlowEngine(settings.profile, self.sessions, history=history)
-        self.collector = Collector(self.engine, folder)
+        """Begin with nothing played."""
+        self.engine = engine
+        self.collector = collector
+        self.ignore_from_ns = ignore_from_ns
         self.streams: list[dict[str, Any]] = []
         self.handed: dict[str, int] = {}
         self.observed_to_ns = -1  # the stream is whole up to here
         self._ends_ns = -1  # what the file at hand says of its own end, unless it was cut short
 
-    def run(self, sources: Sequence[Source], progress: Progress | None) -> ReplayResult:
-        """Replay all sources in order, close what is open, and report."""
+    def run(
+        self,
+        sources: Sequence[Source],
+        settings: Settings,
+        progress: Progress | None = None,
+        hasher: FileHasher | None = None,
+    ) -> ReplayResult:
+        """Play all sources in order, close what is open, and report."""
         total = sum(source.bytes_total for source in sources)
-        done = 0
-        for source in sources:
-            is_market = source.metadata.schema != "definition"
-            for _ in self._play(source) if is_market else self._define(source, sources):
-                if progress is not None:
-                    events = int(self.engine.state.actions.sum())
-                    progress(done + source.bytes_read, total, events)
-            done += source.bytes_total
-        self.engine.flush()
-        self.collector.drain(self.observed_to_ns)
-        self.engine.release()
+        for done in self.play(sources):
+            if progress is not None:
+                progress(done, total, int(self.engine.state.actions.sum()))
+        self.close()
+        digests = {} if hasher is None else hasher.digests()
+        for stream in self.streams:
+            stream["sha256"] = digests.get(stream["name"])
         counts = {
             **sum_streams(self.streams),
             "handed_by_type": self.handed,
             **count_engine(self.engine),
         }
-        return self.collector.finish(self.settings, self.streams, counts, self.observed_to_ns)
+        return self.collector.finish(settings, self.streams, counts, self.observed_to_ns)
+
+    def play(self, sources: Sequence[Source]) -> Iterator[int]:
+        """Play all sources in order; yield after each chunk the bytes read so far, as stored."""
+        done = 0
+        for source in sources:
+            is_market = source.metadata.schema != "definition"
+            for _ in self._play(source) if is_market else self._define(source, sources):
+                yield done + source.bytes_read
+            done += source.bytes_total
+
+    def close(self) -> None:
+        """Close what is open, and let go of the engine's callers."""
+        self.engine.flush()
+        self.collector.drain(self.observed_to_ns)
+        self.engine.release()
 
     def _play(self, source: Source) -> Any:
         """Feed one file of market data; yield after each chunk."""
@@ -170,6 +202,8 @@ class _Replay:
         end_ns = max(one.start_ns if one.end_ns is None else one.end_ns for one in market)
         decoded = decode_definitions(wanted, source.header.version)
         found = check_definitions_day(decoded, start_ns, end_ns, source.name)
+        if self.ignore_from_ns is not None:
+            found = [one for one in found if one.ts_recv_ns < self.ignore_from_ns]
         instruments = self.engine.instruments
         for waiting in instruments.add_definitions(found, start_ns):
             take = partial(instruments.add_definition, waiting, waiting.ts_recv_ns)

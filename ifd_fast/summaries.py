@@ -28,6 +28,7 @@ def summarize(document: dict[str, Any]) -> str:
         [
             f"{'rows_digest':<{_WIDTH}} {digests['rows_digest'] or '-'}",
             f"{'facts_digest':<{_WIDTH}} {digests['facts_digest'] or '-'}",
+            f"{'signals_digest':<{_WIDTH}} {digests['signals_digest'] or '-'}",
             f"{'config_digest':<{_WIDTH}} {document['config_digest']}  ({document['profile']})",
         ],
     ]

@@ -17,8 +17,8 @@ from ifd_fast.signals import InstitutionalSignalV3
 from tests.conftest import ROOT
 from tests.strategies_interface import market, store
 
-# Objects of session.json whose names depend on what was read.
-OPEN_ENDED = {"baselines", "skipped", "handed_by_type", "book"}
+# Objects of session.json whose names depend on what was read, or stand in docs/settings.md.
+OPEN_ENDED = {"settings", "baselines", "skipped", "handed_by_type", "book"}
 
 
 def rows_of(page: str, section: str = "") -> list[list[str]]:
