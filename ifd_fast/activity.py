@@ -33,6 +33,11 @@ class Activity:
         worth_it = kind in "CP" and self.rates[slot] >= 20.0
         return int(worth_it and self._farness(slot) < 0.6)
 
+    def lots(self) -> list[int]:
+        """Return which row of the sizes of trades each instrument has."""
+        rows = [(rate >= 6) + (rate >= 120) for rate in self.rates]
+        return [3, *rows[1:]]
+
     def _trade_rates(self) -> list[float]:
         """Return the usual trades an hour of each instrument."""
         flow = self.world.flow
@@ -86,6 +91,8 @@ class Activity:
     def packets_s(self) -> tuple[float, float]:
         """Return packets a second, and the share of them that are aggressions."""
         flow, quotes = self.world.flow, self.world.clock.quotes_s
+        if self.world.arrivals is not None:
+            return quotes, 0.0  # trades have a plan of their own
         if flow.zipf:
             return quotes / (1.0 - flow.trade_share), flow.trade_share
         trades = math.fsum(self.rates) / 3600.0

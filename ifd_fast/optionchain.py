@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import zlib
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 from ifd_fast.errors import ConfigError
+from ifd_fast.world import World
 
-__all__ = ["Listing", "expiry_symbol", "list_chain", "list_expiries", "quarter_end"]
+__all__ = ["Listing", "expiry_symbol", "list_chain", "list_expiries", "list_world", "quarter_end"]
+
+Legs: TypeAlias = tuple[tuple[int, str], tuple[int, str]]
 
 CHICAGO: Final = ZoneInfo("America/Chicago")
 MONTH_CODES: Final = "FGHJKMNQUVXZ"
@@ -104,9 +107,19 @@ def _assign_id(symbol: str, taken: set[int]) -> int:
 
 
 def list_chain(
-    trade_date: dt.date, expiries: list[str], strikes: int, step: float, middle: float, spreads: int
+    trade_date: dt.date,
+    expiries: list[str],
+    strikes: int,
+    step: float,
+    middle: float,
+    spreads: int,
+    covered: int = 0,
+    calendars: int = 0,
 ) -> list[Listing]:
-    """Return the future, then `strikes` calls and puts around `middle` per expiry, then spreads."""
+    """Return the future, then `strikes` calls and puts around `middle` per expiry, then spreads.
+
+    `spreads` are verticals and straddles; then come `covered` and `calendars`.
+    """
     taken: set[int] = set()
     quarter = quarter_end(trade_date)
     future = f"NQ{MONTH_CODES[quarter.month - 1]}{quarter.year % 10}"
@@ -134,7 +147,47 @@ def list_chain(
                     )
                 )
     chain.extend(_list_spreads(chain, spreads, strikes, taken))
+    outrights = len(chain) - spreads
+    legs = [_covered_legs(outrights, strikes, number) for number in range(covered)]
+    legs += [_calendar_legs(outrights, strikes, number) for number in range(calendars)]
+    for number, (strategy, pair) in enumerate(legs):
+        chain.append(_list_spread(chain, strategy, 2_600_000 + number, pair, taken))
     return chain
+
+
+def list_world(world: World, trade_date: dt.date) -> list[Listing]:
+    """Return what `world` lists on `trade_date`."""
+    chain, packages = world.chain, world.packages
+    return list_chain(
+        trade_date,
+        chain.expiries,
+        chain.strikes,
+        chain.strike_step,
+        chain.middle,
+        chain.spreads,
+        packages.covered if packages else 0,
+        packages.calendars if packages else 0,
+    )
+
+
+def _covered_legs(outrights: int, strikes: int, number: int) -> tuple[str, Legs]:
+    """Return an option near the money against the future: a call sold with it, a put bought."""
+    expiries = (outrights - 1) // (2 * strikes)
+    place = (number % expiries) * strikes + strikes // 2 - (number // expiries) % 8 + 4
+    place = min(max(place, 0), expiries * strikes - 1)
+    if number % 2:
+        return "CV", ((2 + 2 * place, "B"), (0, "B"))
+    return "CV", ((1 + 2 * place, "B"), (0, "A"))
+
+
+def _calendar_legs(outrights: int, strikes: int, number: int) -> tuple[str, Legs]:
+    """Return one strike of two expiries: the later bought, the earlier sold."""
+    expiries = (outrights - 1) // (2 * strikes)
+    near = number % max(expiries - 1, 1)
+    strike = min(max(strikes // 2 - 4 + (number // 2) % 8, 0), strikes - 1)
+    early = 1 + 2 * (near * strikes + strike) + number % 2
+    late = early + 2 * strikes if expiries > 1 else early - 2 if strike else early + 2
+    return "HO", ((late, "B"), (early, "A"))
 
 
 def _list_spreads(
@@ -154,20 +207,23 @@ def _list_spreads(
             if number % 4 == 1:
                 call, other = call + 1, other + 1  # puts
             legs, strategy = ((call, "B"), (other, "A")), "VT"
-        raw_id = 2_500_000 + number
-        symbol = f"UD:1V: {strategy} {raw_id}"
-        leg = chain[call]
-        listed.append(
-            Listing(
-                _assign_id(symbol, taken),
-                symbol,
-                "T",
-                leg.asset,
-                leg.underlying,
-                leg.underlying_id,
-                0.0,
-                leg.expiration_ns,
-                legs,
-            )
-        )
+        listed.append(_list_spread(chain, strategy, 2_500_000 + number, legs, taken))
     return listed
+
+
+def _list_spread(
+    chain: list[Listing], strategy: str, raw_id: int, legs: Legs, taken: set[int]
+) -> Listing:
+    symbol = f"UD:1V: {strategy} {raw_id}"
+    leg = chain[legs[0][0]]
+    return Listing(
+        _assign_id(symbol, taken),
+        symbol,
+        "T",
+        leg.asset,
+        leg.underlying,
+        leg.underlying_id,
+        0.0,
+        leg.expiration_ns,
+        legs,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifd_fast.errors import ConfigError
+from ifd_fast.world import World
 from ifd_kernels.market_state import TABLE_LENGTH, VALUE_STEPS, VALUE_ZERO
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "sending_table",
     "share_table",
     "value_table",
+    "world_tables",
 ]
 
 ALIAS_ONE: Final = 65_536
@@ -143,6 +146,19 @@ def market_tables(
         *(share_table(sizes) for sizes in TRADE_SIZES),
     ]
     return np.array(rows, dtype=np.int64)
+
+
+@lru_cache(maxsize=8)
+def _cached_tables(
+    sigma: float, tail: float, packet: tuple[tuple[int, float], ...]
+) -> NDArray[np.int64]:
+    return market_tables(sigma, tail, packet)
+
+
+def world_tables(world: World) -> NDArray[np.int64]:
+    """Return the tables of a market of `world`, a copy of its own."""
+    clock = world.clock
+    return _cached_tables(clock.gap_sigma, clock.tail, clock.packet).copy()
 
 
 def alias_table(weights: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

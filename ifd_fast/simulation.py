@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -13,26 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifd_fast.activity import Activity
+from ifd_fast.arrivals import draw_flow
 from ifd_fast.calendar import Session
 from ifd_fast.errors import UsageError
-from ifd_fast.optionchain import Listing, list_chain
-from ifd_fast.quantiles import alias_table, market_tables
+from ifd_fast.optionchain import Listing, list_world
+from ifd_fast.planning import SessionPlan
+from ifd_fast.quantiles import alias_table, world_tables
+from ifd_fast.seeding import mix_seed
 from ifd_fast.world import World
 from ifd_kernels import layout
 from ifd_kernels import market_state as ms
+from ifd_kernels.market_follow import clear_books, follow
 from ifd_kernels.market_opening import cross_books, open_market
 from ifd_kernels.market_quotes import fair_rung
 from ifd_kernels.market_stream import fill_books, run, snapshot
 
-__all__ = ["PREOPEN_NS", "Plant", "Simulation", "mix_seed"]
+__all__ = ["PREOPEN_NS", "Plant", "Simulation"]
 
-MASK: Final = 2**64 - 1
 CHANCE: Final = 65_536
 NICKELS: Final = 20  # in a point
 YEAR_S: Final = 365 * 86_400
 ORDERS_FIRST: Final = 6_412_700_000_000
 CHUNK_RECORDS: Final = 65_536
 PREOPEN_NS: Final = 900 * layout.SECOND_NS
+RECOVERY_NS: Final = 40_000_000  # from the end of a gap to the first book
 
 
 class Plant(NamedTuple):
@@ -46,13 +49,6 @@ class Plant(NamedTuple):
     children: int
 
 
-def mix_seed(seed: int, trade_date: dt.date) -> int:
-    """Return the seed of one session: it depends on nothing but the day."""
-    word = (seed * 0x9E3779B97F4A7C15 + trade_date.toordinal() * 0xD1B54A32D192ED03) & MASK
-    word = ((word ^ (word >> 32)) * 0xBF58476D1CE4E5B9) & MASK
-    return word ^ (word >> 29)
-
-
 class Simulation:
     """One session of a world. Iterating gives arrays (r * 7,) of records, valid until the next."""
 
@@ -64,6 +60,7 @@ class Simulation:
         plants: Sequence[Plant] = (),
         records: int | None = None,
         chunk_records: int = CHUNK_RECORDS,
+        plan: SessionPlan | None = None,
     ) -> None:
         if chunk_records < 2 * ms.HEADROOM_RECORDS:
             raise UsageError(
@@ -74,14 +71,7 @@ class Simulation:
         self.seed = mix_seed(seed, session.trade_date)
         self.random = random.Random(self.seed)  # noqa: S311  # a seed, not a secret
         chain = world.chain
-        self.chain: list[Listing] = list_chain(
-            session.trade_date,
-            chain.expiries,
-            chain.strikes,
-            chain.strike_step,
-            chain.middle,
-            chain.spreads,
-        )
+        self.chain: list[Listing] = list_world(world, session.trade_date)
         self.start = chain.middle + self.random.gauss(0.0, 1.0) * chain.drift_points
         if world.clock.kind == "session":
             self.start_ns, self.end_ns = session.open_ns, session.close_ns
@@ -94,8 +84,11 @@ class Simulation:
             )
         self.records = world.clock.records if records is None else records
         self.plants = list(plants)
+        self.plan = plan or SessionPlan(self.seed, (), (), ())
         self.activity = Activity(world, self.chain)
+        self.tables = world_tables(world)
         self.market = self._build(chunk_records)
+        self.deviation = self.market.instrument["spread_nickels"].copy()
         self._set_walls()
         self._fill()
 
@@ -120,9 +113,9 @@ class Simulation:
             np.zeros(2 * near * count, dtype=ms.ORDER),
             np.tile(np.repeat(np.array([ms.NO_BID, ms.NO_ASK], dtype=np.int32), near), count),
             np.zeros(max(1, deep * count), dtype=ms.ORDER),
-            self._plan(),
+            self._merge(),
             np.zeros((ms.FILLS_MAX, 3), dtype=np.int64),
-            market_tables(clock.gap_sigma, clock.tail, clock.packet),
+            self.tables,
             self.activity.pace(self.start_ns, self.end_ns),
             *alias_table(quotes),
             *alias_table(trades),
@@ -200,7 +193,23 @@ class Simulation:
         state[ms.S_SEQUENCE] = 1_000 + self.random.randrange(1_000_000)
         return state
 
-    def _plan(self) -> ms.Records:
+    def _merge(self) -> ms.Records:
+        """Return all that is planned ahead in order of time: plants, episodes, ordinary flow."""
+        planned = [self._plant_children()]
+        if self.plan.children:
+            rows = np.zeros(len(self.plan.children), dtype=ms.CHILD)
+            for row, child in zip(rows, self.plan.children, strict=True):
+                row["ts_event_ns"], row["slot"] = child.ts_event_ns, child.slot
+                row["side"] = layout.SIDE_BID if child.side > 0 else layout.SIDE_ASK
+                row["asked"], row["plant"], row["mode"] = child.asked, child.label_id, child.mode
+            planned.append(rows)
+        if self.world.arrivals is not None:
+            self.flow = draw_flow(self.world, self.activity, self.seed, self.session, self.tables)
+            planned.append(self.flow.trades)
+        whole = np.concatenate(planned)
+        return whole[np.argsort(whole["ts_event_ns"], kind="stable")]
+
+    def _plant_children(self) -> ms.Records:
         """Return the children of all plants, in order of time, at random times and sizes."""
         slots = {listing.symbol: slot for slot, listing in enumerate(self.chain)}
         children: list[tuple[int, int, int, int, int]] = []
@@ -236,10 +245,15 @@ class Simulation:
         low, high = int(market.rule[ms.R_FUTURE_LOW]), int(market.rule[ms.R_FUTURE_HIGH])
         stops = [low + (high - low) * part // 32 for part in range(33)]
         margin = 2 * self.world.book.near + 8
-        for slot in range(len(self.chain)):
-            rungs = [int(fair_rung(market, slot, stop)) for stop in stops]
-            market.instrument[slot]["deep_top"] = min(rungs) - margin
-            market.instrument[slot]["deep_base"] = max(rungs) + margin
+        rungs: list[list[int]] = [[] for _ in self.chain]
+        factors = {1.0, *(turn.value for turn in self.plan.turns if turn.kind == "vol")}
+        for factor in (min(factors), max(factors), 1.0):
+            self._set_volatility(factor)
+            for slot, found in enumerate(rungs):
+                found += [int(fair_rung(market, slot, stop)) for stop in stops]
+        for slot, found in enumerate(rungs):
+            market.instrument[slot]["deep_top"] = min(found) - margin
+            market.instrument[slot]["deep_base"] = max(found) + margin
 
     def _fill(self) -> None:
         with np.errstate(over="ignore"):  # the generator wraps on purpose
@@ -265,7 +279,43 @@ class Simulation:
                 yield from self._drain(cross_books)
                 yield from self._drain(open_market)
             state[ms.S_TS_EVENT] = self.start_ns
-            yield from self._drain(run)
+            if self.world.arrivals is None:
+                yield from self._drain(run)
+            else:
+                yield from self._follow()
+
+    def _follow(self) -> Iterator[NDArray[np.int64]]:
+        """Give the records of trading, from one turn of the market to the next."""
+        rule = self.market.rule
+        for turn in self.plan.turns:
+            rule[ms.R_CLOSE_NS] = turn.ts_ns
+            yield from self._drain(follow)
+            if turn.kind == "gap":
+                yield from self._miss(round(turn.value))
+            else:
+                self._set_volatility(turn.value)
+        rule[ms.R_CLOSE_NS] = self.end_ns
+        yield from self._drain(follow)
+
+    def _miss(self, until_ns: int) -> Iterator[NDArray[np.int64]]:
+        """Let the market go on unseen, then give an R and a snapshot of every book."""
+        state = self.market.state
+        self.market.rule[ms.R_CLOSE_NS] = until_ns
+        for chunk in self._drain(follow):
+            state[ms.S_RECORDS] -= len(chunk) // ms.WORDS
+        state[ms.S_TS_EVENT] = max(int(state[ms.S_TS_EVENT]), until_ns)
+        state[ms.S_TS_RECV] = max(int(state[ms.S_TS_RECV]), until_ns + RECOVERY_NS)
+        sequence = int(state[ms.S_SEQUENCE])
+        yield from self._drain(clear_books)
+        yield from self._drain(snapshot)
+        state[ms.S_SEQUENCE] = sequence
+
+    def _set_volatility(self, factor: float) -> None:
+        """Price all options at `factor` times the volatility of the session's start."""
+        instrument = self.market.instrument
+        nickels = np.maximum(1, np.rint(self.deviation * factor)).astype(np.int64)
+        instrument["spread_nickels"] = nickels
+        instrument["scale"] = (ms.VALUE_STEPS << 20) // nickels
 
     def _drain(self, kernel: Callable[[ms.Market], ms.Integer]) -> Iterator[NDArray[np.int64]]:
         """Call `kernel` until it is done, giving what it has written each time."""

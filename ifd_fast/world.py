@@ -12,7 +12,20 @@ from msgspec import Meta
 
 from ifd_fast.errors import ConfigError
 
-__all__ = ["Book", "Chain", "Clock", "Flow", "Irregular", "Tier", "World", "load_world", "presets"]
+__all__ = [
+    "Arrivals",
+    "Book",
+    "Chain",
+    "Clock",
+    "Flow",
+    "Irregular",
+    "Labels",
+    "Packages",
+    "Tier",
+    "World",
+    "load_world",
+    "presets",
+]
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -90,6 +103,52 @@ class Irregular(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     sideless_leg: Share = 0.3
 
 
+class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How trades come when they are planned ahead: in cascades, at the pace of the day.
+
+    `trades_hour` of the tiers are then those of the hours of regular trading.
+    """
+
+    season: tuple[float, ...]  # relative activity over equal parts of 23 hours
+    regular_start_s: Positive = 55_800.0  # after the open: 8:30
+    regular_end_s: Positive = 79_200.0  # 15:00
+    branching: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.5  # trades that a trade excites
+    same_side: Share = 0.6  # of those, the share on the side of their cause
+    fast_s: Positive = 0.5  # mean delay of what is excited
+    slow_s: Positive = 30.0
+    slow_share: Share = 0.5
+    split_share: Share = 0.1  # ordinary parents that are split, all parts on one side
+    split_further: Positive = 1.0  # parts beyond the first two, geometric mean
+    split_parts_max: Annotated[int, Meta(ge=2, le=64)] = 6
+    split_gap_s: Positive = 15.0
+    day_sigma: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.3  # log of the chain's level by day
+    strike_sigma: Annotated[float, Meta(ge=0.0, le=2.0)] = 0.3  # of each instrument's
+    bursts: Annotated[float, Meta(ge=0.0)] = 4.0  # of the whole chain, a session
+    burst_s: Positive = 40.0  # mean length
+    burst_factor: Positive = 5.0  # activity while it lasts
+    burst_directional: Share = 0.0  # of them, those that buy calls and sell puts, or vice versa
+    burst_lean: Share = 0.5  # how much of their parents follow
+
+
+class Packages(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Spreads of several kinds of legs."""
+
+    covered: Count = 0  # an option against the future
+    calendars: Count = 0  # one strike of two expiries
+
+
+class Labels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is planted, and what looks like it."""
+
+    k: tuple[float, ...] = (2.0, 5.0, 10.0, 25.0, 50.0)
+    durations_s: tuple[float, ...] = (60.0, 300.0, 900.0, 1_800.0)
+    styles: tuple[str, ...] = ("time", "volume", "sweep", "iceberg")
+    clusters: Share = 0.15  # of the metaorders, those over 3 to 5 strikes
+    children_max: Count = 0  # larger children rather than more; 0: sizes as of ordinary trades
+    negatives: dict[str, float] = {}  # weights by kind
+    crush_share: Share = 0.12  # of the volatility, lost in a crush
+
+
 class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All of a simulated market but its seed."""
 
@@ -100,10 +159,21 @@ class World(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     flow: Flow = Flow()
     book: Book = Book()
     irregular: Irregular = Irregular()
+    arrivals: Arrivals | None = None
+    packages: Packages | None = None
+    labels: Labels | None = None
+    ranges: dict[str, tuple[float, float]] | None = None  # of `draw_world`, by dotted name
 
     def digest(self) -> str:
-        """Return the SHA-256 of every parameter, 64 hex digits."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+        """Return the SHA-256 of every parameter, 64 hex digits.
+
+        Sections that a world leaves out don't count, so that a new one changes no old digest.
+        """
+        sections = msgspec.to_builtins(self)
+        for name in ("arrivals", "packages", "labels", "ranges"):
+            if sections[name] is None:
+                del sections[name]
+        return hashlib.sha256(msgspec.json.encode(sections)).hexdigest()
 
 
 def presets() -> list[str]:

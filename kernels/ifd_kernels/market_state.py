@@ -63,7 +63,7 @@ ORDER: Final = np.dtype(
 NO_BID: Final = -(2**31)
 NO_ASK: Final = 2**31 - 1
 
-# One trade of a planted metaorder: asked for, and what became of it.
+# One trade that is planned ahead: asked for, and what became of it.
 CHILD: Final = np.dtype(
     [
         ("ts_event_ns", "<i8"),
@@ -73,10 +73,13 @@ CHILD: Final = np.dtype(
         ("side", "<i4"),  # layout.SIDE_* of the aggressor
         ("asked", "<i4"),
         ("filled", "<i4"),
-        ("plant", "<i4"),
-        ("pad", "<i4"),
+        ("plant", "<i4"),  # whose; -1: ordinary flow
+        ("mode", "<i4"),  # MODE_*
     ]
 )
+MODE_FORCED: Final = 0  # filled in full: the last order it meets is an iceberg
+MODE_ORDINARY: Final = 1  # takes what is there
+MODE_ICEBERG: Final = 2  # filled in full by the first order it meets
 
 
 class Market(NamedTuple):
@@ -132,6 +135,7 @@ S_PRIORITY: Final = 8
 S_CHILD: Final = 9  # next of `plan`
 S_CURSOR: Final = 10  # instrument at which the snapshot or the opening goes on
 S_TRIES: Final = 11  # of the child at hand that found nobody
+S_NEXT: Final = 12  # time of the next packet of quotes where trades are planned ahead, 0: none yet
 S_STATES: Final = 16
 
 # entries of `rule`; chances are out of 65,536

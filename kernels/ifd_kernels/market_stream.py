@@ -62,7 +62,16 @@ from ifd_kernels.market_state import (
 from ifd_kernels.market_trades import trade
 from ifd_kernels.randomness import draw_alias, next_bits
 
-__all__ = ["fill_books", "run", "send_quotes", "snapshot", "start_packet"]
+__all__ = [
+    "fill_books",
+    "move_future",
+    "next_time",
+    "run",
+    "send_quotes",
+    "snapshot",
+    "start_packet",
+    "trade_child",
+]
 
 SNAPSHOT: Final = F_SNAPSHOT | F_BAD_TS_RECV
 FIVE_MINUTES_NS: Final = 300 * SECOND_NS

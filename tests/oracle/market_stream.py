@@ -13,10 +13,15 @@ __all__ = ["Checker", "read_records"]
 # The stream as a whole is what these kernels mean; their parts have no meaning of their own.
 COVERS = (
     "fill_books",
+    "move_future",
+    "next_time",
     "run",
     "send_quotes",
     "snapshot",
     "start_packet",
+    "trade_child",
+    "market_follow.clear_books",
+    "market_follow.follow",
     "market_opening.cross_books",
     "market_opening.open_market",
     "market_quotes.add",

@@ -1,0 +1,112 @@
+"""The simulated market's clock where trades are planned ahead: quotes at its own pace between."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ifd_kernels._jit import kernel
+from ifd_kernels.layout import ACTION_CLEAR, DONE, NEED_ROWS, SIDE_BID, SIDE_NONE, UNDEF_PRICE
+from ifd_kernels.market_quotes import LAST, emit
+from ifd_kernels.market_state import (
+    HEADROOM_RECORDS,
+    MODE_ICEBERG,
+    MODE_ORDINARY,
+    R_CLOSE_NS,
+    R_NEAR,
+    R_RECORDS,
+    S_CHILD,
+    S_CURSOR,
+    S_NEXT,
+    S_ORDER,
+    S_RECORDS,
+    S_TS_EVENT,
+    S_WRITTEN,
+    WORDS,
+    Integer,
+    Market,
+)
+from ifd_kernels.market_stream import (
+    move_future,
+    next_time,
+    send_quotes,
+    start_packet,
+    trade_child,
+)
+from ifd_kernels.market_trades import best_order, trade
+from ifd_kernels.randomness import next_bits
+
+__all__ = ["clear_books", "follow"]
+
+
+@kernel
+def take_child(market: Market, child: Integer, bits: Integer) -> None:
+    """Trade the next of the plan as its mode says, and note what became of it."""
+    plan = market.plan
+    mode = plan[child]["mode"]
+    slot = np.int64(plan[child]["slot"])
+    is_buy = plan[child]["side"] == SIDE_BID
+    asked = np.int64(plan[child]["asked"])
+    if mode != MODE_ORDINARY:
+        if mode == MODE_ICEBERG:
+            near = market.rule[R_NEAR]
+            base = slot * 2 * near + (near if is_buy else np.int64(0))
+            index = best_order(market, base, -1 if is_buy else 1)
+            if index >= 0:
+                market.near[index]["hidden"] += asked
+        trade_child(market, child, bits)
+        return
+    record = market.state[S_WRITTEN]
+    order_id = market.state[S_ORDER]
+    plan[child]["filled"] = trade(market, slot, is_buy, asked, bits, False)
+    if plan[child]["filled"] > 0:
+        plan[child]["order_id"] = order_id
+        plan[child]["price_1e9"] = market.out[record * WORDS + 3]
+    market.state[S_CHILD] += 1
+
+
+@kernel
+def follow(market: Market) -> Integer:
+    """Write trading to `out`: DONE at the close or the last record, else NEED_ROWS.
+
+    Each trade of the plan comes at its time; quotes come at the pace of the day, and the future
+    moves with them. Stopped anywhere, by a full `out` or by a close that is later put off, the
+    stream goes on where it was.
+    """
+    state = market.state
+    plan = market.plan
+    capacity = market.out.shape[0] // WORDS - HEADROOM_RECORDS
+    if state[S_NEXT] == 0:
+        state[S_NEXT] = next_time(market, next_bits(market.seed))
+    while state[S_RECORDS] < market.rule[R_RECORDS]:
+        if state[S_WRITTEN] > capacity:
+            return NEED_ROWS
+        child = state[S_CHILD]
+        planned = child < plan.shape[0] and plan[child]["ts_event_ns"] <= state[S_NEXT]
+        ts_event_ns = np.int64(state[S_NEXT])
+        if planned:
+            ts_event_ns = max(np.int64(plan[child]["ts_event_ns"]), state[S_TS_EVENT])
+        if ts_event_ns >= market.rule[R_CLOSE_NS]:
+            return DONE
+        bits = next_bits(market.seed)
+        more = next_bits(market.seed)
+        start_packet(market, ts_event_ns, bits)
+        if planned:
+            take_child(market, child, more)
+        else:
+            move_future(market, bits >> 44)
+            send_quotes(market, more >> 16, np.int64(-1))
+            state[S_NEXT] = next_time(market, next_bits(market.seed))
+    return DONE
+
+
+@kernel
+def clear_books(market: Market) -> Integer:
+    """Write an R that is no snapshot for every instrument, as after a gap: DONE or NEED_ROWS."""
+    state = market.state
+    capacity = market.out.shape[0] // WORDS
+    while state[S_CURSOR] < market.instrument.shape[0]:
+        if state[S_WRITTEN] >= capacity:
+            return NEED_ROWS
+        emit(market, state[S_CURSOR], ACTION_CLEAR, SIDE_NONE, 0, UNDEF_PRICE, 0, LAST)
+        state[S_CURSOR] += 1
+    return DONE
