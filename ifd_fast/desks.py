@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from ifd_fast.definitions import decode_definitions, decode_mapping, decode_status
 from ifd_kernels.layout import (
-    MARK_HALTED,
     RTYPE_DEFINITION,
     RTYPE_ERROR,
     RTYPE_STATISTICS,
@@ -17,7 +16,7 @@ from ifd_kernels.layout import (
     RTYPE_SYMBOL_MAPPING,
     RTYPE_SYSTEM,
 )
-from ifd_kernels.pressure import note_mark
+from ifd_kernels.pressure import note_halt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ifd_fast.engine import FlowEngine
     from ifd_fast.framing import Handed
 
-__all__ = ["RecordDesk"]
+__all__ = ["RecordDesk", "count_types"]
 
 _NAMES: Final = {
     RTYPE_STATUS: "status",
@@ -35,6 +34,11 @@ _NAMES: Final = {
     RTYPE_SYSTEM: "system",
     RTYPE_STATISTICS: "statistics",
 }
+
+
+def count_types(records: Sequence[Handed]) -> Counter[str]:
+    """Return how many records there are of each type, by name."""
+    return Counter(_NAMES.get(one.rtype, f"rtype_{one.rtype}") for one in records)
 
 
 class RecordDesk:
@@ -50,9 +54,9 @@ class RecordDesk:
 
     def take(self, engine: FlowEngine, records: Sequence[Handed]) -> None:
         """Handle consecutive records; types that change nothing here are counted only."""
+        self.counts += count_types(records)
         for rtype, group in groupby(records, key=attrgetter("rtype")):
             run = [one.data for one in group]
-            self.counts[_NAMES.get(rtype, f"rtype_{rtype}")] += len(run)
             if rtype == RTYPE_DEFINITION:
                 for definition in decode_definitions(run, self.version):
                     engine.instruments.add_definition(definition, definition.ts_recv_ns)
@@ -69,6 +73,7 @@ class RecordDesk:
         status = decode_status(data)
         slot = engine.instruments.note_status(status)
         engine.use_slots()
-        halted = engine.instruments.identities[slot]["halted"]
-        lasting = 1 if halted else -1
-        note_mark(engine.state.flow, slot, status.ts_event_ns, MARK_HALTED, lasting)
+        halted = int(engine.instruments.identities[slot]["halted"])
+        touch = engine.state.book.touch[slot]
+        bid, ask = int(touch["bid_price_1e9"]), int(touch["ask_price_1e9"])
+        note_halt(engine.state.flow, slot, status.ts_event_ns, halted, bid, ask)

@@ -128,8 +128,8 @@ def _advance() -> None:
     from ifd_fast.config import load_settings
     from ifd_fast.engine import FlowEngine
     from ifd_fast.framing import Framer
-    from ifd_kernels.layout import MARK_HALTED, MBO_BYTES, RTYPE_MBO, SECOND_NS
-    from ifd_kernels.pressure import note_mark
+    from ifd_kernels.layout import MBO_BYTES, RTYPE_MBO, SECOND_NS, UNDEF_PRICE
+    from ifd_kernels.pressure import note_halt
 
     profile = load_settings(environ={}).profile
     engine = FlowEngine(profile, load_sessions(profile.calendar))
@@ -140,7 +140,7 @@ def _advance() -> None:
         head = (MBO_BYTES // 4, RTYPE_MBO, 1, 1, times_ns[0], 1, SECOND_NS, 1, 128, 0)
         trade = struct.pack("<BBHIQQqIBBBBQiI", *head, ord("T"), ord("B"), times_ns[1], 0, 1)
         engine.feed(framer, trade)
-    note_mark(engine.state.flow, 0, open_ns, np.int64(MARK_HALTED), -1)
+    note_halt(engine.state.flow, 0, open_ns, 0, UNDEF_PRICE, UNDEF_PRICE)
     engine.tick(open_ns + 401 * SECOND_NS)
     engine.flush()
 

@@ -6,7 +6,6 @@ from the rows as they come out.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import pytest
@@ -25,18 +24,12 @@ from ifd_kernels.layout import (
     UNDEF_PRICE,
 )
 from ifd_kernels.pressure import ROW_REPORT
-from tests.strategies_engine import OPEN, OPTION, SECOND, as_bytes, event, make_engine
+from tests.strategies_engine import OPEN, SECOND, as_bytes, event, feed, make_engine
+from tests.strategies_quality import status
 
 MINUTE = 60 * SECOND
 PLAIN = {"window_s": 60, "step_s": 60, "lateness_ns": SECOND}
 Event = dict[str, Any]
-
-
-def status(ts_event: int, *, trading: bool) -> bytes:
-    """Return one status record of the option."""
-    says = b"Y" if trading else b"N"
-    head = struct.pack("<BBHIQQHHH", 10, 0x12, 1, OPTION, ts_event, ts_event, 0, 0, 0)
-    return (head + says).ljust(40, b"~")
 
 
 def play(*records: Event | bytes) -> FlowEngine:
@@ -144,6 +137,39 @@ def test_a_book_crossed_before_the_open_counts_from_the_open() -> None:
     early = [{**one, "ts_event": OPEN - MINUTE} for one in quotes(0, 6, 5)]
     early = [{**one, "ts_recv": OPEN - MINUTE} for one in early]
     assert marks(*early, *quotes(0.5, 4, 5), *trades(0))[0] == 0
+
+
+@pytest.mark.parametrize(("until", "expected"), [(31.0, 0), (31.1, MARK_CROSSED)])
+def test_a_book_crossed_in_a_halt_counts_from_its_end(until: float, expected: int) -> None:
+    """Crossed at 10 s, halted from 10.5 to 30 s: the second begins anew when trading resumes."""
+    halted: list[Event | bytes] = [
+        *(at(0, 5), *quotes(10, 6, 5)),
+        status(OPEN + 10 * SECOND + SECOND // 2, trading=False),
+        at(0, 29.5, "A", "A", order_id=9, price=9 * SECOND),
+        status(OPEN + 30 * SECOND, trading=True),
+        status(OPEN + 30 * SECOND + SECOND // 2, trading=True),
+        *(*quotes(until, 4, 5), *trades(0, 1)),
+    ]
+    assert marks(*halted)[:2] == [MARK_HALTED | expected, 0]
+
+
+def test_a_snapshots_adds_alone_end_no_suspicion() -> None:
+    """Only an R drops what a gap left behind: adds of a snapshot without one end nothing."""
+    suspect = at(0, 40, "A", "B", flags=132)
+    add = at(0, 0, "A", "B", order_id=2, flags=168)
+    found = marks(*trades(0), suspect, at(1, 20), add, *trades(1, 2))
+    assert found[:3] == [MARK_BAD_BOOK] * 3
+
+
+def test_lag_inside_a_sliding_window_is_none_of_its_own() -> None:
+    """Two minutes of panes of a minute: lag as the first one ends is not lag as the window does."""
+    lagging = at(1, 5, ts_recv=OPEN + MINUTE + 7 * SECOND + 1)
+    engine = make_engine({"window_s": 120, "step_s": 60, "lateness_ns": SECOND})
+    feed(engine, [as_bytes([*trades(0), lagging, *trades(1), at(2, 5)])])
+    rows = engine.take_rows()
+    rows = rows[rows["rows"] & ROW_REPORT != 0]
+    ends = ((rows["window_end_ns"] - OPEN) // MINUTE).tolist()
+    assert dict(zip(ends, rows["marks"].tolist(), strict=True)) == {1: MARK_LAGGING, 2: 0}
 
 
 def test_a_book_crossed_before_time_began_counts_from_there() -> None:

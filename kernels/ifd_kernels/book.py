@@ -316,7 +316,8 @@ def note_flags(book: Book, slot: Integer, action: Integer, flags: Integer) -> No
     state = np.int64(book.touch[slot]["state"])
     if action == ACTION_CLEAR or flags & F_SNAPSHOT:
         book.touch[slot]["unread"] |= np.uint32(BROKEN)
-        state &= ~TOUCH_SUSPECT
+        if action == ACTION_CLEAR:
+            state &= ~TOUCH_SUSPECT  # adds of a snapshot leave what a gap left behind
         if flags & F_SNAPSHOT:
             state |= TOUCH_REBUILT
         else:

@@ -126,7 +126,7 @@ def show_marks(flow: Flow, score: Score) -> None:
 def finish_pane(flow: Flow, score: Score, identities: Records) -> None:
     """Settle the first open pane, emit the windows that end with it, begin the next."""
     clock = flow.clock[0]
-    seal_pane(flow, identities)
+    seal_pane(flow)
     show_marks(flow, score)
     if clock["facts_panes"] == 0:
         both = ROW_REPORT | ROW_FACTS

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ifd_kernels._jit import kernel, leaf, natural
 from ifd_kernels.layout import (
     MARK_CROSSED,
+    MARK_HALTED,
     MARK_LATE,
     SECOND_NS,
     SIDE_ASK,
@@ -30,7 +31,15 @@ from ifd_kernels.layout import (
     Records,
 )
 
-__all__ = ["Flow", "add_trade", "crossed_inside", "note_mark", "note_touch", "open_pane"]
+__all__ = [
+    "Flow",
+    "add_trade",
+    "crossed_inside",
+    "note_halt",
+    "note_mark",
+    "note_touch",
+    "open_pane",
+]
 
 # Counters of Flow.counters.
 TRADES_COUNTED: Final = 0
@@ -92,7 +101,8 @@ CARRY: Final = np.dtype(
         ("bid_price_1e9", "<i8"),  # as of the last sealed pane's end
         ("ask_price_1e9", "<i8"),
         ("ofi_seen", "<i8"),  # of the touch's cumulative OFI, what panes already hold
-        ("crossed_since_ns", "<i8"),  # -1: not crossed
+        ("crossed_since_ns", "<i8"),  # -1: not crossed, or halted
+        ("halted", "<i8"),  # 1: as the last status record says
         ("marks", "<i8"),  # lasting marks as of the last sealed pane's end
     ]
 )
@@ -226,7 +236,7 @@ def note_crossing(flow: Flow, slot: Integer, ts_ns: Integer, bid: Integer, ask: 
     carry = flow.carry[slot]
     since = carry["crossed_since_ns"]
     if bid != UNDEF_PRICE and ask != UNDEF_PRICE and bid >= ask:
-        if since < 0:
+        if since < 0 and carry["halted"] == 0:
             carry["crossed_since_ns"] = max(ts_ns, 0)
         return
     if since >= 0:
@@ -281,6 +291,32 @@ def note_mark(flow: Flow, slot: Integer, ts_ns: Integer, mark: Integer, lasting:
     elif lasting < 0:
         entry["ended"] = np.uint16(entry["ended"] | mark)
         entry["begun"] = np.uint16(np.int64(entry["begun"]) & ~np.int64(mark))
+
+
+@kernel
+def note_halt(
+    flow: Flow, slot: Integer, ts_ns: Integer, halted: Integer, bid: Integer, ask: Integer
+) -> None:
+    """Mark the windows a halt touches, from `ts_ns` on (`halted` 1) or until then (0).
+
+    `bid` and `ask` are those of the book as it stands: what is crossed while nothing trades
+    counts from when trading resumes.
+    """
+    clock = flow.clock[0]
+    carry = flow.carry[slot]
+    note_mark(flow, slot, ts_ns, MARK_HALTED, 1 if halted else -1)
+    if carry["halted"] == halted:
+        return
+    when = ts_ns
+    if clock["watermark_ns"] >= 0:
+        if ts_ns < 0 or ts_ns > clock["watermark_ns"] + AHEAD_LIMIT_NS:
+            when = np.int64(clock["watermark_ns"])
+    if halted:
+        note_crossing(flow, slot, when, UNDEF_PRICE, UNDEF_PRICE)
+        carry["halted"] = 1
+    else:
+        carry["halted"] = 0
+        note_crossing(flow, slot, when, bid, ask)
 
 
 @kernel

@@ -107,7 +107,7 @@ def seal_second(flow: Flow) -> None:
 
 
 @kernel
-def seal_pane(flow: Flow, identities: Records) -> None:
+def seal_pane(flow: Flow) -> None:
     """Settle the first open pane: touches at its end, marks that held inside. O(n)."""
     clock = flow.clock[0]
     pane = clock["pane"]
@@ -126,9 +126,8 @@ def seal_pane(flow: Flow, identities: Records) -> None:
         marks = np.int64(entry["marks"]) | carry["marks"] | feed
         since = carry["crossed_since_ns"]
         end_ns = np.int64(clock["pane_end_ns"])
-        if since >= 0 and identities[slot]["halted"] == 0:
-            if crossed_inside(flow, since, pane, end_ns):
-                marks = marks | MARK_CROSSED
+        if since >= 0 and crossed_inside(flow, since, pane, end_ns):
+            marks = marks | MARK_CROSSED
         entry["marks"] = np.uint16(marks)
         held = (carry["marks"] | np.int64(entry["begun"])) & ~np.int64(entry["ended"])
         carry["marks"] = held
@@ -170,7 +169,8 @@ def sum_panes(flow: Flow, slot: Integer, first: Integer, last: Integer, row: Any
         row["ask_votes_1"] += entry["ask_votes_1"]
         row["bid_votes_10"] += entry["bid_votes_10"]
         row["ask_votes_10"] += entry["ask_votes_10"]
-        row["marks"] = row["marks"] | np.int64(entry["marks"])
+        # Lag counts at the window's end, that is in its last pane.
+        row["marks"] = (row["marks"] & ~MARK_LAGGING) | np.int64(entry["marks"])
         row["bid_price_1e9"] = entry["bid_price_1e9"]
         row["ask_price_1e9"] = entry["ask_price_1e9"]
     return trades

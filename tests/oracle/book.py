@@ -167,7 +167,8 @@ def _clear(book: Book, event: Event) -> None:
 def _note_flags(book: Book, reading: Reading, event: Event) -> None:
     if event.action == "R" or event.flags & SNAPSHOT:
         reading.broken = True
-        reading.state &= ~SUSPECT
+        if event.action == "R":  # what a snapshot adds leaves what a gap left behind
+            reading.state &= ~SUSPECT
         reading.state |= REBUILT if event.flags & SNAPSHOT else RESET
     if event.flags & MAYBE_BAD:
         book.counts["bad_book_flags"] += 1

@@ -32,9 +32,9 @@ VERDICTS = (
     "in_snapshot",
 )
 COVERS = (
-    *("advance", "pass_time", "pressure.add_trade", "pressure.note_mark", "pressure.note_touch"),
+    *("advance", "pass_time", "pressure.add_trade", "pressure.open_pane"),
     *("windows.begin_pane", "windows.emit_rows", "windows.seal_pane", "windows.seal_second"),
-    *("windows.set_next", "windows.start_clock", "pressure.crossed_inside", "pressure.open_pane"),
+    *("windows.set_next", "windows.start_clock"),
 )
 
 Event = dict[str, Any]
