@@ -6,6 +6,7 @@ and `take_signals` as arrays of kernel records. Nothing here depends on how the 
 
 from __future__ import annotations
 
+from bisect import insort
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -152,8 +153,7 @@ class FlowEngine:
 
     def schedule(self, ts_recv_ns: int, action: Callable[[], object]) -> None:
         """Have `action` run before the first event received at `ts_recv_ns` or later."""
-        self._scheduled.append((ts_recv_ns, action))
-        self._scheduled.sort(key=itemgetter(0))
+        insort(self._scheduled, (ts_recv_ns, action), key=itemgetter(0))
 
     def _advance(self, stop: int) -> None:
         """Apply the events up to sequence number `stop`, whose slots are resolved.

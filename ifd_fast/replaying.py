@@ -14,15 +14,16 @@ from ifd_fast.calendar import load_sessions
 from ifd_fast.collecting import Collector, ReplayResult
 from ifd_fast.config import Settings, load_settings
 from ifd_fast.definitions import check_definitions_day, decode_definitions
-from ifd_fast.desks import RecordDesk
+from ifd_fast.desks import RecordDesk, count_types
 from ifd_fast.engine import FlowEngine
 from ifd_fast.framing import Framer, allocate_ring
 from ifd_fast.histories import StoreHistory
 from ifd_fast.observing import observe
 from ifd_fast.outputs import RunFolder
 from ifd_fast.recordings import FileHasher
-from ifd_fast.streams import open_stream
-from ifd_kernels.layout import RTYPE_DEFINITION
+from ifd_fast.statuses import schedule_statuses
+from ifd_fast.streams import MARKET_SCHEMAS, open_stream
+from ifd_kernels.layout import RTYPE_DEFINITION, RTYPE_STATUS
 
 if TYPE_CHECKING:
     import os
@@ -63,7 +64,8 @@ def replay(
     Parameters
     ----------
     source
-        A path, a `databento.DBNStore`, or a sequence of them, in any order.
+        A path, a `databento.DBNStore`, or a sequence of them, in any order: of schema mbo or a
+        live mix, with those of schema definition or status for the same days among them.
     definitions
         Files of schema definition for the same days.
     profile
@@ -158,8 +160,8 @@ class Player:
         """Play all sources in order; yield after each chunk the bytes read so far, as stored."""
         done = 0
         for source in sources:
-            is_market = source.metadata.schema != "definition"
-            for _ in self._play(source) if is_market else self._define(source, sources):
+            is_market = source.metadata.schema in MARKET_SCHEMAS
+            for _ in self._play(source) if is_market else self._read_beside(source, sources):
                 yield done + source.bytes_read
             done += source.bytes_total
 
@@ -185,8 +187,8 @@ class Player:
         self.streams.append(count_stream(source.name, framer))
         self._add_handed(desk.counts)
 
-    def _define(self, source: Source, sources: Sequence[Source]) -> Any:
-        """Take a file of definitions whole, before the market data of its day."""
+    def _read_beside(self, source: Source, sources: Sequence[Source]) -> Any:
+        """Take a file of definitions or trading states whole, before the market data of its day."""
         ring = allocate_ring(1024)
         framer = self._framer(source, ring)
         records: list[Handed] = []
@@ -197,7 +199,8 @@ class Player:
             yield
         framer.finish()
         wanted = [one.data for one in records if one.rtype == RTYPE_DEFINITION]
-        market = [one.metadata for one in sources if one.metadata.schema != "definition"]
+        states = [one for one in records if one.rtype == RTYPE_STATUS]
+        market = [one.metadata for one in sources if one.metadata.schema in MARKET_SCHEMAS]
         start_ns = min(one.start_ns for one in market)
         end_ns = max(one.start_ns if one.end_ns is None else one.end_ns for one in market)
         decoded = decode_definitions(wanted, source.header.version)
@@ -209,8 +212,10 @@ class Player:
             take = partial(instruments.add_definition, waiting, waiting.ts_recv_ns)
             self.engine.schedule(waiting.ts_recv_ns, take)
         self.engine.use_slots()
+        desk, days_ns = RecordDesk(source.header.version), (start_ns, end_ns)
+        schedule_statuses(self.engine, desk, states, days_ns, source.name)
         self.streams.append(count_stream(source.name, framer))
-        self._add_handed({"definition": len(records)})
+        self._add_handed(count_types(records))
 
     def _observe(self, source: Source) -> None:
         """Take from the header what the stream covers, and what its ids mean."""

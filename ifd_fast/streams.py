@@ -21,21 +21,22 @@ __all__ = ["MARKET_SCHEMAS", "open_stream"]
 
 MARKET_SCHEMAS: Final = (None, "mbo")
 _DEFINITION_SCHEMAS: Final = (None, "definition")
+_BESIDE_SCHEMAS: Final = ("definition", "status")  # taken whole, before the data of their day
 
 
 def open_stream(files: Sequence[object], definitions: Sequence[object] = ()) -> list[Source]:
     """Open all files and return them in the order in which they act.
 
-    `files` hold market data (schema mbo, a live mix, or definitions too); `definitions` hold
-    definition records. Raises UsageError without files or with none of market data,
-    SchemaError for another schema or for two datasets, and what `open_source` raises; whatever
-    was opened is closed again.
+    `files` hold market data (schema mbo or a live mix; definitions and trading states too);
+    `definitions` hold definition records. Raises UsageError without files or with none of
+    market data, SchemaError for another schema or for two datasets, and what `open_source`
+    raises; whatever was opened is closed again.
     """
     if not files:
         raise UsageError("At least one DBN file is needed, none was given.")
     opened: list[Source] = []
     try:
-        opened.extend(_open_all(files, (*MARKET_SCHEMAS, *_DEFINITION_SCHEMAS)))
+        opened.extend(_open_all(files, (*MARKET_SCHEMAS, *_BESIDE_SCHEMAS)))
         _check_market(opened)
         opened.extend(_open_all(definitions, _DEFINITION_SCHEMAS))
         _check_dataset(opened)
@@ -91,12 +92,12 @@ def _check_dataset(sources: Sequence[Source]) -> None:
 
 
 def _acts_at(source: Source) -> tuple[int, int, bytes]:
-    """Sort by the day's begin for definitions, by the header's start for the rest.
+    """Sort by the day's begin for what stands beside market data, else by the header's start.
 
     Of equals the header decides, so that the order of naming them never does.
     """
     metadata = source.metadata
-    if metadata.schema == "definition":
+    if metadata.schema in _BESIDE_SCHEMAS:
         day_ns = 86_400_000_000_000
         return metadata.start_ns // day_ns * day_ns, 0, source.header.data
     return metadata.start_ns, 1, source.header.data
