@@ -7,6 +7,7 @@ its exit code, one line that names file and byte, and nothing that looks like ou
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import subprocess
 import sys
@@ -292,3 +293,12 @@ def test_a_replay_without_events_says_so(tmp_path: Path) -> None:
     result = ifd_fast.replay(write(tmp_path / "a.dbn", []), out=tmp_path / "run")
     assert result.rows_digest is None
     assert result.windows.is_empty()
+
+
+def test_a_store_that_cant_be_read_is_named(tmp_path: Path) -> None:
+    """What goes wrong in the process that makes the baselines is raised here as it was there."""
+    store = tmp_path / "store.duckdb"
+    store.write_bytes(b"no database" * 1_000)
+    data = header() + b"".join(market(30))
+    with pytest.raises(DataError, match=r"store\.duckdb"):
+        ifd_fast.replay(io.BytesIO(data), baselines=store)
