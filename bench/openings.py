@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,9 @@ TRADE_DATE: Final = dt.date(2026, 2, 2)  # after the 20 sessions of `test_baseli
 EVERY_NS: Final = 10 * layout.SECOND_NS
 BATCH: Final = 1_000  # instruments opened at once
 BATCHES_LIVE: Final = 6  # a minute, then `reused` ids mean other instruments
+ALL: Final = 2**16  # no id is used again
 IDS_FIRST: Final = 50_000_000  # above the simulator's
-ORDERS_FIRST: Final = 9_000_000_000_000
+ORDERS_FIRST: Final = 10**15
 SAMPLE_BYTES: Final = 5_000_000 * layout.MBO_BYTES
 
 WIRE: Final = np.dtype(
@@ -63,9 +64,19 @@ STORY: Final = (
 class Openings:
     """Batches of new instruments: their definitions, then their orders and trades, as bytes."""
 
-    def __init__(self, future: Listing, expiration_ns: int, *, reused: bool) -> None:
+    def __init__(
+        self,
+        future: Listing,
+        expiration_ns: int,
+        *,
+        batch: int = BATCH,
+        batches_live: int = BATCHES_LIVE,
+        first_id: int = IDS_FIRST,
+    ) -> None:
         self.batches = 0
-        self._reused = reused
+        self._batch = batch
+        self._turns = batches_live
+        self._first = first_id
         strike = 21_000.0
         self._model = Listing(
             *(1, "S" * 20, "C", "NEW", future.symbol, future.instrument_id, strike),
@@ -73,44 +84,53 @@ class Openings:
             (),
         )
 
+    def next_ids(self) -> NDArray[np.int64]:
+        """Return the ids of the next batch."""
+        return self._first + self.batches % self._turns * self._batch + np.arange(self._batch)
+
     def batch(self, ts_ns: int) -> bytes:
         """Return the next batch, received at `ts_ns`."""
-        turn = self.batches % BATCHES_LIVE if self._reused else self.batches
-        ids = IDS_FIRST + turn * BATCH + np.arange(BATCH)
+        ids = self.next_ids()
         records = self._define(ids, ts_ns) + self._trade(ids, ts_ns).tobytes()
         self.batches += 1
         return records
 
     def _define(self, ids: NDArray[np.int64], ts_ns: int) -> bytes:
+        count = self._batch
         model = np.frombuffer(encode_definitions([self._model], ts_ns), np.uint8)
         text = model.tobytes()
-        records = np.tile(model, (BATCH, 1))
-        records[:, 4:8] = ids.astype("<u4").view(np.uint8).reshape(BATCH, 4)
+        records = np.tile(model, (count, 1))
+        records[:, 4:8] = ids.astype("<u4").view(np.uint8).reshape(count, 4)
         strike = text.index(int(self._model.strike * 1e9).to_bytes(8, "little"))
         # 500 strikes of this batch's own, calls and puts: each has its twin
-        strikes = 10_000 * 10**9 + (self.batches * BATCH + np.arange(BATCH) // 2 * 2) * 10**7
-        records[:, strike : strike + 8] = strikes.astype("<i8").view(np.uint8).reshape(BATCH, 8)
-        names = [f"NEWH6 {self.batches:06d}-{number:04d}".ljust(20) for number in range(BATCH)]
+        strikes = 10_000 * 10**9 + (self.batches * count + np.arange(count) // 2 * 2) * 10**7
+        records[:, strike : strike + 8] = strikes.astype("<i8").view(np.uint8).reshape(count, 8)
+        names = [f"NEWH6 {self.batches:06d}-{number:04d}".ljust(20) for number in range(count)]
         symbol = text.index(b"S" * 20)
-        records[:, symbol : symbol + 20] = np.array(names, "S20").view(np.uint8).reshape(BATCH, 20)
+        records[:, symbol : symbol + 20] = np.array(names, "S20").view(np.uint8).reshape(count, 20)
         kind = text.index(b"C", text.index(b"OCAFPS") + 6)
         records[1::2, kind] = ord("P")
         return records.tobytes()
 
     def _trade(self, ids: NDArray[np.int64], ts_ns: int) -> NDArray[np.void]:
-        records = np.zeros((BATCH, len(STORY)), WIRE)
+        records = np.zeros((self._batch, len(STORY)), WIRE)
         records["length"], records["rtype"] = layout.MBO_BYTES // 4, layout.RTYPE_MBO
         records["publisher_id"] = 1
         records["instrument_id"] = ids[:, None]
         records["ts_event"] = records["ts_recv"] = ts_ns
         records["flags"] = layout.F_LAST
-        first = ORDERS_FIRST + self.batches * BATCH * 3 + np.arange(BATCH) * 3
+        first = (
+            ORDERS_FIRST
+            + self._first * 1_000_000
+            + self.batches * self._batch * 3
+            + np.arange(self._batch) * 3
+        )
         for place, (action, side, order, nickels) in enumerate(STORY):
             one = records[:, place]
             one["action"], one["side"] = ord(action), ord(side)
             one["order_id"] = 0 if action == "T" else first + order
             one["price"] = 50_000_000_000 + nickels * 50_000_000
-            one["size"] = 1 + np.arange(BATCH) % 3
+            one["size"] = 1 + np.arange(self._batch) % 3
         return records
 
 
@@ -142,7 +162,7 @@ class Piped(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Say that it can be read."""
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -173,8 +193,9 @@ def watch(definitions: str, store: str) -> dict[str, Any]:
 
     samples: list[list[float]] = []
 
-    def sample(read: int, _total: int, records: int) -> None:
-        if read >= len(samples) * SAMPLE_BYTES:
+    def sample(bytes_read: int, bytes_total: int, records: int) -> None:
+        del bytes_total  # of a pipe, unknown
+        if bytes_read >= len(samples) * SAMPLE_BYTES:
             samples.append([records / 1e6, resident_mb("VmRSS")])
 
     with tempfile.TemporaryDirectory() as out:
@@ -214,14 +235,17 @@ def measure(folder: Path, records: int, *, ids: str = "reused") -> dict[str, Any
     with DbnWriter(definitions, header) as writer:
         writer.write(encode_definitions(simulation.chain, first_ns))
     future, option = simulation.chain[0], simulation.chain[5_000]
-    openings = Openings(future, option.expiration_ns, reused=ids == "reused")
+    openings = Openings(
+        future, option.expiration_ns, batches_live=BATCHES_LIVE if ids == "reused" else ALL
+    )
     command = [sys.executable, "-m", "bench.openings", "--watch", str(definitions), str(store)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        stream(child.stdin, records, None if ids == "none" else openings, simulation)  # type: ignore[arg-type]  # a BinaryIO
+        pipe = cast("BinaryIO", child.stdin)
+        stream(pipe, records, None if ids == "none" else openings, simulation)
         child.stdin.close()
         found: dict[str, Any] = json.loads(child.stdout.read())
     if child.returncode:

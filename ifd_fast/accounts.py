@@ -85,6 +85,6 @@ def count_engine(engine: FlowEngine) -> dict[str, Any]:
         "instants_scored": int(flow[pressure.INSTANTS_SCORED]),
         "live_orders": int(state.book.counters[book.LIVE]),
         "book": {name: count for name, count in health.items() if count},
-        "instruments": engine.instruments.slots,
+        "instruments": engine.instruments.opened,
         "instruments_unmapped": engine.instruments.unmapped_slots,
     }

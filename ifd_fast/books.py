@@ -35,6 +35,7 @@ __all__ = [
     "allocate",
     "apply",
     "counts",
+    "empty_slot",
     "grow",
     "grow_levels",
     "levels",
@@ -131,6 +132,14 @@ def add_slots(book: state.Book, slots: int) -> state.Book:
     sides[: 2 * before] = book.levels.sides
     touch[:before] = book.touch
     return book._replace(levels=book.levels._replace(sides=sides), touch=touch)
+
+
+def empty_slot(book: state.Book, slot: int) -> None:
+    """Make one instrument's book that of a slot never used; entries of its orders are dead."""
+    clears = book.counters[state.CLEARS]
+    kernel.clear_slot(book, np.int64(slot))
+    book.counters[state.CLEARS] = clears  # the feed said no R
+    book.touch[slot] = _new_touch(1)[0]
 
 
 def grow(book: state.Book, status: Integer) -> state.Book:

@@ -11,6 +11,7 @@ import polars as pl
 from ifd_fast import __version__
 from ifd_fast.digests import RowDigest, SignalDigest
 from ifd_fast.flows import FACTS_WINDOW_S
+from ifd_fast.identities import frame_identities
 from ifd_fast.rows import FACTS_SCHEMA, WINDOW_SCHEMA, build_facts, build_windows
 from ifd_fast.signals import SIGNAL_SCHEMA, build_signals
 from ifd_fast.summaries import summarize
@@ -137,11 +138,7 @@ class Collector:
         self._digest = RowDigest()
         self._signals_digest = SignalDigest()
         self._sessions: dict[dt.date, RowDigest] = {}
-        self._frames: dict[str, list[pl.DataFrame]] = {
-            "windows": [],
-            "facts": [],
-            "signals": [],
-        }
+        self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in _SCHEMAS}
         self._identity: tuple[tuple[int, ...], pl.DataFrame] = ((), pl.DataFrame())
         engine.before_names = self.drain
         for name, schema in _SCHEMAS.items():
@@ -163,6 +160,8 @@ class Collector:
             self._grade(rows, observed_to_ns)
             self._take_windows(rows[rows["rows"] & ROW_REPORT != 0])
             self._take_facts(rows[rows["rows"] & ROW_FACTS != 0])
+        for listed in self.engine.instruments.over.take():
+            self._append("instruments", listed)
         signals = self.engine.take_signals()
         if len(signals):
             digest = self.engine.profile.rules_digest
@@ -185,7 +184,7 @@ class Collector:
         observed_to_ns: int,
     ) -> ReplayResult:
         """Write what describes the run, and return it."""
-        instruments = self.engine.instruments.frame()
+        self._append("instruments", self.engine.instruments.frame())
         document = {
             "version": __version__,
             "profile": settings.name,
@@ -206,9 +205,7 @@ class Collector:
         frames: dict[str, pl.DataFrame] = {}
         if self.folder is None:
             frames = {name: pl.concat(parts) for name, parts in self._frames.items()}
-            frames["instruments"] = instruments
         else:
-            self.folder.frame_file("instruments.parquet", instruments.schema).append(instruments)
             self.folder.write_json("session.json", document)
             self.folder.write_text("summary.txt", summary)
         out = None if self.folder is None else self.folder.path
@@ -251,7 +248,10 @@ class Collector:
         """Return who each slot is now, one line a slot."""
         version = self.engine.identity_version
         if self._identity[0] != version:
-            self._identity = (version, self.engine.instruments.frame().select(_IDENTITY))
+            self._identity = (
+                version,
+                self.engine.instruments.frame_by_slot().select(*_IDENTITY, "opened"),
+            )
         return self._identity[1]
 
     def _dates(self) -> NDArray[np.datetime64]:
@@ -283,4 +283,10 @@ def _store_of(history: object) -> str | None:
     return None if store is None else str(store)
 
 
-_SCHEMAS: Final = {"windows": WINDOW_SCHEMA, "facts": FACTS_SCHEMA, "signals": SIGNAL_SCHEMA}
+_NO_TIMES: Final = np.zeros(0, np.int64)
+_SCHEMAS: Final = {
+    "windows": WINDOW_SCHEMA,
+    "facts": FACTS_SCHEMA,
+    "signals": SIGNAL_SCHEMA,
+    "instruments": frame_identities([], _NO_TIMES, _NO_TIMES).schema,
+}

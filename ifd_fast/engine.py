@@ -7,6 +7,7 @@ and `take_signals` as arrays of kernel records. Nothing here depends on how the 
 from __future__ import annotations
 
 from bisect import insort
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -16,6 +17,7 @@ from ifd_fast import books
 from ifd_fast.flows import FlowSettings, allocate_flow, grow_flow
 from ifd_fast.framing import Framer, allocate_ring
 from ifd_fast.instruments import Instruments
+from ifd_fast.retired import Retired
 from ifd_fast.scores import (
     add_slots,
     allocate_score,
@@ -114,7 +116,8 @@ class FlowEngine:
         )
         # Rows carry the names known when they are emitted, however the stream was cut: whoever
         # joins names to rows takes the rows here, before a record may give ids other names.
-        self.before_names: Callable[[], object] = lambda: None
+        self.before_names: Callable[[], object] | None = None
+        self._retired = Retired()
         self._arrays: Arrays | None = None
         self._joined_version: tuple[int, ...] = ()
         self._scheduled: list[tuple[int, Callable[[], object]]] = []
@@ -139,8 +142,7 @@ class FlowEngine:
         for handed in framer.frames(chunk):
             self.apply_published()
             if handed and self.on_records is not None:
-                self.before_names()
-                self.on_records(handed)
+                self._rename(partial(self.on_records, handed))
 
     def apply_published(self) -> None:
         """Apply every event that stands in the ring."""
@@ -174,9 +176,22 @@ class FlowEngine:
                 break
             if due[0] > 0:
                 return start + int(due[0])
-            self.before_names()
-            self._scheduled.pop(0)[1]()
+            self._rename(self._scheduled.pop(0)[1])
         return stop
+
+    def _rename(self, action: Callable[[], object]) -> None:
+        """Run what may give ids other names; slots that are over may be used again by it.
+
+        Where nobody takes the rows first, they may still lie here under a slot's number: then
+        every instrument keeps its slot for good.
+        """
+        if self.before_names is None:
+            action()
+            return
+        self.before_names()
+        self.instruments.give_back(self._retired.take_over(self.state), self._retired.grave)
+        action()
+        self._retired.note(self.instruments.retirements, self.state)
 
     def use_slots(self) -> None:
         """Let the kernels see instruments that were opened since; arrays grow with them."""
@@ -229,7 +244,7 @@ class FlowEngine:
         how much memory an array has.
         """
         self.on_records = None
-        self.before_names = lambda: None
+        self.before_names = None
         self._scheduled.clear()
 
     @property

@@ -15,7 +15,7 @@ from ifd_kernels.pressure import CARRY, CLOCK, COUNTERS, ROW, Flow
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FACTS_WINDOW_S", "FlowSettings", "allocate_flow", "grow_flow"]
+__all__ = ["FACTS_WINDOW_S", "FlowSettings", "allocate_flow", "empty_slots", "grow_flow"]
 
 FACTS_WINDOW_S: Final = 300  # the tumbling windows that baselines are made of
 _FIRST_ROWS: Final = 4096
@@ -137,6 +137,16 @@ def grow_flow(flow: Flow, capacity_slots: int) -> Flow:
         carry=np.concatenate([flow.carry, _empty_carry(added)]),
         rows=np.concatenate([flow.rows, np.zeros(2 * added, ROW)]),
     )
+
+
+def empty_slots(flow: Flow, slots: NDArray[np.int64]) -> None:
+    """Make `slots` (k,) those of instruments that never traded. All their seconds are sealed."""
+    open_seconds, panes_kept = flow.busy.shape[0], flow.panes.shape[0] // flow.carry.shape[0]
+    buckets = slots[:, None] * open_seconds + np.arange(open_seconds)
+    panes = slots[:, None] * panes_kept + np.arange(panes_kept)
+    flow.buckets[buckets] = _free_buckets(1)[0]
+    flow.panes[panes] = _free_panes(1)[0]
+    flow.carry[slots] = _empty_carry(1)[0]
 
 
 def _free_buckets(count: int) -> NDArray[np.void]:

@@ -13,10 +13,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_fast.definitions import Leg
-from ifd_kernels.layout import KIND_CALL, KIND_FUTURE, KIND_PUT, KIND_UNKNOWN, UNDEF_PRICE
+from ifd_fast.definitions import Definition, Leg
+from ifd_fast.identities import Identity
+from ifd_fast.symbols import parse_futures_symbol
+from ifd_kernels.layout import (
+    KIND_CALL,
+    KIND_FUTURE,
+    KIND_PUT,
+    KIND_SPREAD,
+    KIND_UNKNOWN,
+    UNDEF_PRICE,
+)
 
-__all__ = ["Known", "Links"]
+__all__ = ["OPTION_TYPES", "Known", "Links", "describe", "identify"]
+
+OPTION_TYPES: Final = {KIND_CALL: "C", KIND_PUT: "P", KIND_FUTURE: "F", KIND_SPREAD: "S"}
 
 Records: TypeAlias = NDArray[Any]
 
@@ -27,6 +38,7 @@ class Known(msgspec.Struct):
     """What is known of a slot, as plain Python; the identities array holds the numbers too."""
 
     instrument_id: int
+    opened: int  # instruments that were opened before it: slots are used again
     symbol: str | None = None
     root: str | None = None
     contract: str | None = None  # of a future: month letter and year digits
@@ -38,6 +50,51 @@ class Known(msgspec.Struct):
     mapped: bool = False
     retired: bool = False
     legs: tuple[Leg, ...] = ()
+
+
+def describe(old: Known, definition: Definition) -> Known:
+    """Return what is known of a slot once its definition has come (again)."""
+    is_option = definition.kind in _OPTIONS
+    strike_1e9 = definition.strike_1e9 if is_option else UNDEF_PRICE
+    whole = strike_1e9 != UNDEF_PRICE and definition.expiration_ns != -1
+    is_future = definition.kind == KIND_FUTURE
+    future = parse_futures_symbol(definition.raw_symbol) if is_future else None
+    return Known(
+        instrument_id=old.instrument_id,
+        opened=old.opened,
+        symbol=definition.raw_symbol,
+        root=definition.asset or None,
+        contract=None if future is None else future.contract,
+        underlying=definition.underlying or None,
+        underlying_id=definition.underlying_id,
+        kind=definition.kind,
+        strike_1e9=strike_1e9,
+        expiration_ns=definition.expiration_ns,
+        mapped=whole or not is_option,
+        legs=_merge(old.legs, definition.legs),
+    )
+
+
+def _merge(old: tuple[Leg, ...], new: tuple[Leg, ...]) -> tuple[Leg, ...]:
+    if not old or not new:
+        return old or new
+    legs = {leg.index: leg for leg in (*old, *new)}
+    return tuple(legs[index] for index in sorted(legs))
+
+
+def identify(known: Known) -> Identity:
+    """Return what a row says of an instrument."""
+    return Identity(
+        instrument_id=known.instrument_id,
+        symbol=known.symbol,
+        root=known.root,
+        underlying=known.underlying,
+        expiration_ns=known.expiration_ns,
+        strike=None if known.strike_1e9 == UNDEF_PRICE else known.strike_1e9 / 1e9,
+        option_type=OPTION_TYPES.get(known.kind),
+        mapped=known.mapped,
+        contract=known.contract,
+    )
 
 
 class _Entry(NamedTuple):
@@ -99,13 +156,17 @@ class Links:
         else:
             self._underlying_slot[slot] = -1
 
+    def forget(self, slot: int) -> None:
+        """Drop what is held of a retired slot: another instrument will use it."""
+        self._take_out(slot, self._entries.pop(slot, _NOTHING))
+
     def futures(self) -> dict[int, str]:
         """Return by slot the symbol of every live future and of every nameless underlying."""
         symbols: dict[int, str] = {}
         for instrument_id, options in self._by_underlying_id.items():
             slot = self._slot_of(instrument_id)
             if slot >= 0 and self._known[slot].symbol is None:
-                symbols[slot] = self._known[min(options)].underlying or ""
+                symbols[slot] = self._known[min(options, key=self._age)].underlying or ""
         for symbol, slots in self._futures.items():
             symbols.update(dict.fromkeys(slots, symbol))
         return symbols
@@ -114,6 +175,9 @@ class Links:
         """Note that the id means another slot, or that its slot has a name now."""
         self._link_options(self._by_underlying_id.get(instrument_id))
 
+    def _age(self, slot: int) -> int:
+        return self._known[slot].opened
+
     def _link_options(self, options: set[int] | None) -> None:
         for slot in options or ():
             self._underlying_slot[slot] = self._underlying_of(self._known[slot])
@@ -121,7 +185,7 @@ class Links:
     def _underlying_of(self, option: Known) -> int:
         named = self._futures.get(option.underlying or "")
         if named:
-            return max(named)
+            return max(named, key=self._age)
         slot = self._slot_of(option.underlying_id) if option.underlying_id else -1
         if slot < 0 or self._known[slot].symbol is None:
             return slot
@@ -133,7 +197,7 @@ class Links:
         for slot in (*calls, *puts):
             self._twin_slot[slot] = -1
         if calls and puts:
-            call, put = max(calls), max(puts)
+            call, put = max(calls, key=self._age), max(puts, key=self._age)
             self._twin_slot[call] = put
             self._twin_slot[put] = call
 

@@ -10,8 +10,9 @@ nothing but a future.
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from ifd_fast.definitions import Definition, Leg, Status, SymbolMapping
 from ifd_fast.errors import DataError, UsageError
 from ifd_fast.identities import Identity, frame_identities
-from ifd_fast.instrument_links import Known, Links
+from ifd_fast.instrument_links import Known, Links, describe, identify
+from ifd_fast.retired import Over, Retirement
 from ifd_fast.sources import Metadata
 from ifd_fast.symbols import mappings_on, parse_futures_symbol
 from ifd_kernels.instruments import (
@@ -32,29 +34,25 @@ from ifd_kernels.instruments import (
     find_slot,
     open_slot,
     rehash,
+    reopen_slot,
     resolve_batch,
 )
 from ifd_kernels.layout import (
     IDENTITY,
-    KIND_CALL,
     KIND_FUTURE,
-    KIND_PUT,
-    KIND_SPREAD,
     NEED_SLOTS,
-    UNDEF_PRICE,
     Ring,
 )
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["OPTION_TYPES", "Instruments", "Retirement"]
+__all__ = ["Instruments"]
 
 Records: TypeAlias = NDArray[Any]
 
-OPTION_TYPES: Final = {KIND_CALL: "C", KIND_PUT: "P", KIND_FUTURE: "F", KIND_SPREAD: "S"}
-_OPTIONS: Final = frozenset({KIND_CALL, KIND_PUT})
 _ID_MAX: Final = 2**32 - 1
+_DOUBLED_MAX: Final = 4_096  # a slot is 2 KB, in use or not
 
 # DBN's StatusAction; is_trading decides where it says Y or N.
 _ACTION_TRADING: Final = 7
@@ -67,15 +65,6 @@ _COUNTERS: Final = (
 )
 
 
-class Retirement(NamedTuple):
-    """An id that began to mean another instrument."""
-
-    at_ns: int
-    instrument_id: int
-    slot: int
-    successor: int
-
-
 class Instruments:
     """Owns the slots of a session.
 
@@ -85,7 +74,7 @@ class Instruments:
     Parameters
     ----------
     capacity_slots
-        Room at the start; doubled when it is full.
+        Room at the start.
     slots_max
         More instruments than this are refused: damaged input invents ids without end.
     """
@@ -100,9 +89,13 @@ class Instruments:
         self.id_map: Records = _free_map(2)
         self.counts: NDArray[np.int64] = np.zeros(COUNTS, np.int64)
         self.retirements: list[Retirement] = []
+        self.over = Over()
         self.counters: dict[str, int] = dict.fromkeys(_COUNTERS, 0)
         self._slots_max = slots_max
         self._known: list[Known] = []
+        self._opened = 0
+        self._free: deque[int] = deque()
+        self._vacant: set[int] = set()  # slots without an instrument: those free, and one grave
         self._links = Links(self._known, self.slot_of)
         self._resize(capacity_slots)
 
@@ -113,19 +106,25 @@ class Instruments:
 
     @property
     def slots(self) -> int:
-        """Slots in use, retired ones too."""
+        """Slots that were ever used: one past the last."""
         return int(self.counts[SLOTS])
+
+    @property
+    def opened(self) -> int:
+        """Instruments so far, retired ones too."""
+        self.note_opened()
+        return self._opened
 
     @property
     def unmapped_slots(self) -> int:
         """Slots without a known identity."""
-        return int(np.count_nonzero(self.identities["mapped"][: self.slots] == 0))
+        return self.over.unmapped_slots + len(self._unmapped(self._held()))
 
     @property
     def unmapped_records(self) -> int:
         """Records so far of slots that have no known identity now."""
-        unmapped = self.identities["mapped"][: self.slots] == 0
-        return int(self.seen["records"][: self.slots][unmapped].sum())
+        records = self.seen["records"][self._unmapped(self._held())].sum()
+        return self.over.unmapped_records + int(records)
 
     def slot_of(self, instrument_id: int) -> int:
         """Return the slot `instrument_id` means now, -1 if it was never seen."""
@@ -156,11 +155,11 @@ class Instruments:
         """
         for slot in range(len(self._known), self.slots):
             instrument_id = int(self.identities["instrument_id"][slot])
-            self._known.append(Known(instrument_id))
+            self._known.append(self._new(instrument_id))
             self._links.note_id(instrument_id)
 
     def grow(self) -> None:
-        """Double the room for slots; what is there keeps its place.
+        """Make room for more slots, twice as many, or from 4,096 on a quarter; none moves.
 
         Raises
         ------
@@ -172,7 +171,8 @@ class Instruments:
                 f"{self.slots} instruments are open, `slots_max` is {self._slots_max}, and another "
                 "id came. The input is damaged, or raise `slots_max`."
             )
-        self._resize(min(self.capacity * 2, self._slots_max))
+        added = self.capacity if self.capacity < _DOUBLED_MAX else self.capacity // 4
+        self._resize(min(self.capacity + added, self._slots_max))
 
     def add_definition(self, definition: Definition, at_ns: int = -1) -> int:
         """Take a definition in stream order; return its slot, -1 if it names nothing here.
@@ -260,18 +260,7 @@ class Instruments:
     def identity(self, slot: int) -> Identity:
         """Return what is known now of `slot`."""
         self.note_opened()
-        known = self._known[slot]
-        return Identity(
-            instrument_id=known.instrument_id,
-            symbol=known.symbol,
-            root=known.root,
-            underlying=known.underlying,
-            expiration_ns=known.expiration_ns,
-            strike=None if known.strike_1e9 == UNDEF_PRICE else known.strike_1e9 / 1e9,
-            option_type=OPTION_TYPES.get(known.kind),
-            mapped=known.mapped,
-            contract=known.contract,
-        )
+        return identify(self._known[slot])
 
     def legs(self, slot: int) -> tuple[Leg, ...]:
         """Return the legs of a spread, in order; empty if no definition has said them."""
@@ -288,7 +277,7 @@ class Instruments:
     def summary(self) -> dict[str, int]:
         """Return exact counts for the session's report."""
         return {
-            "slots": self.slots,
+            "slots": self.opened,
             "opened_by_record": int(self.counts[ANONYMOUS]),
             "unmapped_slots": self.unmapped_slots,
             "unmapped_records": self.unmapped_records,
@@ -296,10 +285,43 @@ class Instruments:
         }
 
     def frame(self) -> pl.DataFrame:
-        """Return one row a slot, retired and unmapped ones too, as `instruments.parquet` has it."""
-        rows = [self.identity(slot) for slot in range(self.slots)]
-        seen = self.seen[: self.slots]
+        """Return one row an instrument, as `instruments.parquet` has it, but those in `over`."""
+        return self._frame_of(self._held())
+
+    def frame_by_slot(self) -> pl.DataFrame:
+        """Return one row a slot, vacant ones too; `opened` is the instrument's number."""
+        import polars as pl
+
+        opened = pl.Series("opened", [known.opened for known in self._known], pl.Int64)
+        return self._frame_of(np.arange(self.slots)).with_columns(opened)
+
+    def give_back(self, slots: NDArray[np.int64], grave: int) -> None:
+        """Let retired slots (k,) be used again by instruments that a definition or mapping opens.
+
+        Not by those that a record opens: how far records are resolved ahead is not the stream's.
+        `grave`, if it is among them, stays vacant. Their rows of the listing go to `over`.
+        """
+        if not len(slots):
+            return
+        self.over.add(self._frame_of(slots), self.seen["records"][self._unmapped(slots)])
+        for slot in slots.tolist():
+            self._links.forget(slot)
+        self._vacant.update(slots.tolist())
+        self._free.extend(slot for slot in slots.tolist() if slot != grave)
+
+    def _held(self) -> NDArray[np.int64]:
+        return np.setdiff1d(np.arange(self.slots), sorted(self._vacant))
+
+    def _unmapped(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.extract(self.identities["mapped"][slots] == 0, slots)
+
+    def _frame_of(self, slots: NDArray[np.int64]) -> pl.DataFrame:
+        rows, seen = [self.identity(slot) for slot in slots.tolist()], self.seen[slots]
         return frame_identities(rows, seen["first_ns"], seen["last_ns"])
+
+    def _new(self, instrument_id: int) -> Known:
+        self._opened += 1
+        return Known(instrument_id, self._opened - 1)
 
     def _renames(self, definition: Definition) -> bool:
         self.note_opened()
@@ -322,24 +344,7 @@ class Instruments:
 
     def _describe(self, slot: int, definition: Definition) -> None:
         old = self._known[slot]
-        is_option = definition.kind in _OPTIONS
-        strike_1e9 = definition.strike_1e9 if is_option else UNDEF_PRICE
-        whole = strike_1e9 != UNDEF_PRICE and definition.expiration_ns != -1
-        is_future = definition.kind == KIND_FUTURE
-        future = parse_futures_symbol(definition.raw_symbol) if is_future else None
-        new = Known(
-            instrument_id=old.instrument_id,
-            symbol=definition.raw_symbol,
-            root=definition.asset or None,
-            contract=None if future is None else future.contract,
-            underlying=definition.underlying or None,
-            underlying_id=definition.underlying_id,
-            kind=definition.kind,
-            strike_1e9=strike_1e9,
-            expiration_ns=definition.expiration_ns,
-            mapped=whole or not is_option,
-            legs=_merge(old.legs, definition.legs),
-        )
+        new = describe(old, definition)
         if new == old:
             self.counters["definitions_repeated"] += 1
             return
@@ -357,11 +362,22 @@ class Instruments:
         self._links.update(slot)
 
     def _open(self, instrument_id: int) -> int:
+        if self._free:
+            return self._open_again(instrument_id)
         if self.slots == self.capacity:
             self.grow()
         slot = open_slot(self.id_map, self.identities, self.seen, self.counts, instrument_id)
         self.note_opened()
         return int(slot)
+
+    def _open_again(self, instrument_id: int) -> int:
+        slot = self._free.popleft()
+        self._vacant.discard(slot)
+        self.note_opened()
+        reopen_slot(self.id_map, self.identities, self.seen, slot, instrument_id)
+        self._known[slot] = self._new(instrument_id)
+        self._links.note_id(instrument_id)
+        return slot
 
     def _resize(self, capacity_slots: int) -> None:
         self.identities = _longer(self.identities, capacity_slots)
@@ -382,10 +398,3 @@ def _longer(array: Records, length: int) -> Records:
     longer = np.zeros(length, array.dtype)
     longer[: len(array)] = array
     return longer
-
-
-def _merge(old: tuple[Leg, ...], new: tuple[Leg, ...]) -> tuple[Leg, ...]:
-    if not old or not new:
-        return old or new
-    legs = {leg.index: leg for leg in (*old, *new)}
-    return tuple(legs[index] for index in sorted(legs))

@@ -103,7 +103,8 @@ def build_windows(
     """Return kernel rows (n,) as a frame of WINDOW_SCHEMA, sorted by (window_end, instrument_id).
 
     `identity` has one line a slot: instrument_id, symbol, root, underlying, expiration, strike,
-    option_type; `trade_dates` one date a session of the calendar.
+    option_type, and may have `opened`, which then orders instruments of one id; `trade_dates`
+    one date a session of the calendar.
     """
     return _build(rows, identity, trade_dates).select(WINDOW_SCHEMA.names())
 
@@ -125,7 +126,8 @@ def _build(
     rows: NDArray[np.void], identity: pl.DataFrame, trade_dates: NDArray[np.datetime64]
 ) -> pl.DataFrame:
     known = identity[rows["slot"]]
-    order = np.lexsort((rows["slot"], known["instrument_id"].to_numpy(), rows["window_end_ns"]))
+    opened = known["opened"].to_numpy() if "opened" in known.columns else rows["slot"]
+    order = np.lexsort((opened, known["instrument_id"].to_numpy(), rows["window_end_ns"]))
     rows = rows[order]
     frame = pl.DataFrame(
         {

@@ -22,6 +22,7 @@ __all__ = [
     "add_slots",
     "allocate_score",
     "begin_session",
+    "bury_slots",
     "grow_score",
     "profile_row",
     "score_one",
@@ -52,6 +53,9 @@ _BY_SLOT: Final[dict[str, int]] = {
     "ended_ns": -(2**62),
     "due_ns": -(2**62),
 }
+
+
+_SUMS_OF_SLOT: Final = ("windows", "blocks", "today", "volumes", "paired")  # of entries in the log
 
 
 def profile_row(profile: Profile) -> NDArray[np.void]:
@@ -135,6 +139,27 @@ def add_slots(score: Score, slots: int) -> Score:
     expected = unknown_expected(slots)
     expected[:before] = score.expected
     return score._replace(mids=mids, expected=expected, **grown)
+
+
+def bury_slots(score: Score, slots: NDArray[np.int64], grave: int) -> None:
+    """Make `slots` (k,) those of instruments without flow; what counts in the market's still does.
+
+    Entries of the log, and the sums they will be taken out of as they grow old, go to the slot
+    `grave`, which no record reaches and nobody scores.
+    """
+    oldest, head = (int(score.cursor[at]) for at in (votes.TAIL + votes.TAILS - 1, votes.HEAD))
+    entries = np.arange(oldest, head) & (len(score.log) - 1)
+    buried = entries[np.isin(score.log["slot"][entries], slots)]
+    score.log["slot"][buried] = grave
+    score.log["previous"][buried] = -1
+    sums = [getattr(score, name)[slots].sum(axis=0) for name in _SUMS_OF_SLOT]
+    for name, fill in _BY_SLOT.items():
+        if name != "dirty":  # a list of slots, not one row a slot
+            getattr(score, name)[slots] = fill
+    for name, moved in zip(_SUMS_OF_SLOT, sums, strict=True):
+        getattr(score, name)[grave] += moved
+    score.mids[:, slots] = UNDEF_PRICE
+    score.expected[slots] = unknown_expected(1)[0]
 
 
 def grow_score(score: Score, status: int) -> Score:

@@ -241,6 +241,7 @@ def test_history_as_of_the_open(small: Path) -> None:
 
     class Counting:
         digests: dict[str, str] = {}  # noqa: RUF012  # none are given out
+
         def arrays_for(self, trade_date: dt.date) -> None:
             asked.append(trade_date)
 

@@ -22,7 +22,16 @@ from ifd_kernels.layout import (
     Ring,
 )
 
-__all__ = ["IDMAP", "SEEN", "find_slot", "open_slot", "put_slot", "rehash", "resolve_batch"]
+__all__ = [
+    "IDMAP",
+    "SEEN",
+    "find_slot",
+    "open_slot",
+    "put_slot",
+    "rehash",
+    "reopen_slot",
+    "resolve_batch",
+]
 
 Integer: TypeAlias = int | np.signedinteger[Any]
 
@@ -97,6 +106,26 @@ def rehash(id_map: Records, larger: Records) -> None:
 
 
 @kernel
+def reopen_slot(
+    id_map: Records, identities: Records, seen: Records, slot: Integer, instrument_id: Integer
+) -> None:
+    """Make `slot` an anonymous one that `instrument_id` means from now on."""
+    identities[slot]["instrument_id"] = instrument_id
+    identities[slot]["kind"] = KIND_UNKNOWN
+    identities[slot]["mapped"] = 0
+    identities[slot]["retired"] = 0
+    identities[slot]["halted"] = 0
+    identities[slot]["strike_1e9"] = UNDEF_PRICE
+    identities[slot]["expiration_ns"] = -1
+    identities[slot]["underlying_slot"] = -1
+    identities[slot]["twin_slot"] = -1
+    seen[slot]["first_ns"] = -1
+    seen[slot]["last_ns"] = -1
+    seen[slot]["records"] = 0
+    put_slot(id_map, instrument_id, slot)
+
+
+@kernel
 def open_slot(
     id_map: Records,
     identities: Records,
@@ -111,19 +140,7 @@ def open_slot(
     slot = np.int64(counts[SLOTS])
     if slot >= identities.shape[0]:
         return -1
-    identities[slot]["instrument_id"] = instrument_id
-    identities[slot]["kind"] = KIND_UNKNOWN
-    identities[slot]["mapped"] = 0
-    identities[slot]["retired"] = 0
-    identities[slot]["halted"] = 0
-    identities[slot]["strike_1e9"] = UNDEF_PRICE
-    identities[slot]["expiration_ns"] = -1
-    identities[slot]["underlying_slot"] = -1
-    identities[slot]["twin_slot"] = -1
-    seen[slot]["first_ns"] = -1
-    seen[slot]["last_ns"] = -1
-    seen[slot]["records"] = 0
-    put_slot(id_map, instrument_id, slot)
+    reopen_slot(id_map, identities, seen, slot, instrument_id)
     counts[SLOTS] += 1
     return slot
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-COVERS = ["find_slot", "put_slot", "rehash"]  # the dictionary `ids`
+COVERS = ["find_slot", "put_slot", "rehash", "reopen_slot"]  # the dictionary `ids`, `open_slot`
 
 UNDEF_PRICE = 2**63 - 1
 MONTHS = "FGHJKMNQUVXZ"
