@@ -19,7 +19,15 @@ from ifd_kernels import market_flow as mf
 from ifd_kernels import market_state as ms
 from ifd_kernels.market_flow import grow_flow
 
-__all__ = ["DayFlow", "Season", "draw_flow", "law_tables", "parts_a_parent", "season_of"]
+__all__ = [
+    "DayFlow",
+    "Season",
+    "draw_flow",
+    "law_tables",
+    "parts_a_parent",
+    "season_of",
+    "trading_hours",
+]
 
 PART_NS: Final = 10 * layout.SECOND_NS
 DAY_S: Final = 82_800.0  # what `season` spreads over
@@ -63,6 +71,14 @@ class DayFlow(NamedTuple):
 
     trades: ms.Records
     factor: NDArray[np.float64]
+
+
+def trading_hours(world: World, session: Session) -> Session:
+    """Return `session` as `world` has it: some end early."""
+    if world.arrivals is None:
+        return session
+    end_ns = session.open_ns + round(world.arrivals.session_s * 1e9)
+    return session._replace(close_ns=min(session.close_ns, end_ns))
 
 
 def season_of(arrivals: Arrivals, start_ns: int, end_ns: int) -> Season:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, Final
@@ -73,17 +74,43 @@ def measure_marginals(
         found[f"ts_in_delta us, {share} %"] = (
             float(np.percentile(events["ts_in_delta"], share)) / 1e3
         )
+    found |= _flow_marginals(trades)
     found["instruments"] = float(len(np.unique(events["instrument_id"])))
     found["records / packet"] = len(events) / max(len(np.unique(events["sequence"])), 1)
     return found
 
 
-def print_marginals(path: Path) -> None:
-    """Print the marginals of `path` as a table."""
+def _flow_marginals(trades: Any) -> dict[str, float]:
+    """Return sizes, gaps and sides of trades, pooled over instruments: nan without enough."""
+    import numpy as np
+
+    found: dict[str, float] = {}
+    sizes = trades["size"].astype(np.float64)
+    for share in (50, 90, 99):
+        found[f"size of T, {share} %"] = (
+            float(np.percentile(sizes, share)) if len(sizes) else np.nan
+        )
+    order = np.argsort(trades["instrument_id"], kind="stable")
+    ids, times = trades["instrument_id"][order], trades["ts_event"][order].astype(np.int64)
+    signs = (trades["side"][order] == b"B").astype(np.float64) - (trades["side"][order] == b"A")
+    same = (ids[1:] == ids[:-1]) & (times[1:] > times[:-1])
+    gaps = (times[1:] - times[:-1])[same] / 1e9
+    known = same & (signs[1:] != 0.0) & (signs[:-1] != 0.0)
+    enough = len(gaps) > 100
+    found["gap between T s, 50 %"] = float(np.median(gaps)) if enough else np.nan
+    found["gap between T, cv"] = float(gaps.std() / gaps.mean()) if enough else np.nan
+    agree = (signs[1:] * signs[:-1])[known]
+    found["side of next T, correlation"] = float(agree.mean()) if enough else np.nan
+    return found
+
+
+def print_marginals(paths: Sequence[Path]) -> None:
+    """Print the marginals of MBO files as one table, a column a file."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("marginal", "value", title=path.name)
-    for name, value in measure_marginals(path).items():
-        table.add_row(name, f"{value:,.4g}")
+    columns = [measure_marginals(path) for path in paths]
+    table = Table("marginal", *(path.name.split(".")[0] for path in paths), title="Marginals")
+    for name in columns[0]:
+        table.add_row(name, *(f"{column[name]:,.4g}" for column in columns))
     Console().print(table)

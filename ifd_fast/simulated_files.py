@@ -13,7 +13,10 @@ import numpy as np
 from ifd_fast.calendar import Session, load_sessions
 from ifd_fast.dbnwriter import DbnWriter, encode_definitions, encode_header
 from ifd_fast.errors import UsageError
+from ifd_fast.planning import plan_session
+from ifd_fast.simulated_truth import build_truth
 from ifd_fast.simulation import PREOPEN_NS, Plant, Simulation
+from ifd_fast.truth import write_truth
 from ifd_fast.world import World
 from ifd_kernels import layout
 from ifd_kernels import market_state as ms
@@ -81,10 +84,16 @@ def write_session(
     compress: bool = True,
     plants: Sequence[Plant] = (),
     records: int | None = None,
+    metaorders: int = 0,
+    negatives: int = 0,
 ) -> Written:
-    """Write the definition file, the MBO file and the truth of one session into `out`."""
+    """Write the definition file, the MBO file and the truth of one session into `out`.
+
+    A world whose trades are planned ahead has its truth as the frames of `truth` as well.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    simulation = Simulation(world, seed, session, plants, records)
+    plan = plan_session(world, seed, session.trade_date, metaorders, negatives)
+    simulation = Simulation(world, seed, session, plants, records, plan=plan)
     first_ns, last_ns = simulation.start_ns - PREOPEN_NS, simulation.end_ns
     stem = f"glbx-mdp3-{session.trade_date:%Y%m%d}"
     definitions = out / f"{stem}.definition.dbn.zst"
@@ -104,6 +113,8 @@ def write_session(
     count = int(simulation.market.state[ms.S_RECORDS])
     truth = out / f"{stem}.truth.json"
     truth.write_bytes(simulation.truth(seed))
+    if world.labels is not None:
+        write_truth(out, stem, build_truth(simulation, simulation.chain))
     return Written(
         session.trade_date, path, definitions, count, trades, writer.bytes_raw, path.stat().st_size
     )

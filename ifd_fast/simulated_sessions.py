@@ -4,40 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from functools import cached_property
-from typing import Any, Final
 
-import numpy as np
-import polars as pl
-
-from ifd_fast.arrivals import season_of
 from ifd_fast.dbnwriter import encode_definitions, encode_header
+from ifd_fast.errors import UsageError
+from ifd_fast.mirrors import MIRRORS, mirror_sides, mirror_truth, swap_types
 from ifd_fast.optionchain import Listing
-from ifd_fast.planning import Episode, plan_session, session_of
+from ifd_fast.planner import session_of
+from ifd_fast.planning import plan_session
+from ifd_fast.simulated_truth import build_truth
 from ifd_fast.simulation import PREOPEN_NS, Simulation
-from ifd_fast.truth import (
-    CHILDREN_SCHEMA,
-    RATES_SCHEMA,
-    SEASON_SCHEMA,
-    TRUTH_SCHEMA,
-    Truth,
-    tier_of,
-)
-from ifd_fast.usual_net import usual_net
+from ifd_fast.truth import Truth
 from ifd_fast.world import World
-from ifd_kernels import layout
 
 __all__ = ["SimulatedSession"]
-
-POSITIVE: Final = "metaorder"
-SEASON_S: Final = 300
 
 
 class SimulatedSession:
     """A session of `world`, planned and simulated; the same arguments give the same bytes.
 
     `definition_bytes` and `mbo_chunks` are what `ifd simulate` writes into its files, header
-    first; `truth` is complete once `mbo_chunks` is exhausted.
+    first; `truth` is complete once `mbo_chunks` is exhausted. With `plants` and `negatives` 0 it
+    is a null session. `mirror`: "sides", every option's and spread's record with buyers for
+    sellers and K - price for price; "types", every call defined as its put and vice versa.
 
     >>> session = SimulatedSession(load_world("evaluation"), 1, dt.date(2026, 3, 10))
     >>> engine.feed(session.definition_bytes())
@@ -54,11 +42,15 @@ class SimulatedSession:
         *,
         plants: int = 6,
         negatives: int = 20,
+        mirror: str | None = None,
     ) -> None:
-        self.world, self.seed, self.trade_date = world, seed, trade_date
+        if mirror is not None and mirror not in MIRRORS:
+            raise UsageError(f"`mirror` must be one of {MIRRORS} or None, was {mirror!r}.")
+        self.world, self.seed, self.trade_date, self.mirror = world, seed, trade_date, mirror
         self.plan = plan_session(world, seed, trade_date, plants, negatives)
         self.simulation = Simulation(world, seed, session_of(trade_date), plan=self.plan)
-        self.chain: list[Listing] = self.simulation.chain
+        chain = self.simulation.chain
+        self.chain: list[Listing] = swap_types(chain) if mirror == "types" else chain
         self.start_ns = self.simulation.start_ns - PREOPEN_NS
         self.end_ns = self.simulation.end_ns
 
@@ -68,119 +60,17 @@ class SimulatedSession:
 
     def mbo_chunks(self) -> Iterator[bytes]:
         """Give the bytes of the MBO file, its header first; can be done once."""
-        limit = self.simulation.records or None
-        yield self._header("mbo", limit)
+        yield self._header("mbo", self.simulation.records or None)
+        future_id = self.chain[0].instrument_id
         for chunk in self.simulation:
             if len(chunk):
-                yield chunk.tobytes()
-
-    def _header(self, schema: str, limit: int | None = None) -> bytes:
-        return encode_header(schema, self.chain, self.start_ns, self.end_ns, self.trade_date, limit)
+                mirrored = self.mirror == "sides"
+                yield (mirror_sides(chunk, future_id) if mirrored else chunk).tobytes()
 
     def truth(self) -> Truth:
         """Return what was planted and what became of it, and what nobody can know beforehand."""
-        return Truth(self._episodes(), self._children(), self._rates(), self._season())
+        found = build_truth(self.simulation, self.chain)
+        return mirror_truth(found) if self.mirror == "sides" else found
 
-    @cached_property
-    def _planned(self) -> Any:
-        plan = self.simulation.market.plan
-        return plan[plan["plant"] > 0]
-
-    def _episodes(self) -> pl.DataFrame:
-        planned = self._planned
-        rows = []
-        for episode in self.plan.episodes:
-            own = planned[planned["plant"] == episode.source]
-            filled = int(own["filled"].sum()), int(np.count_nonzero(own["filled"]))
-            rows.append(self._episode(episode, *filled))
-        return pl.DataFrame(rows, schema=TRUTH_SCHEMA, orient="row")
-
-    def _episode(self, episode: Episode, contracts: int, children: int) -> tuple[Any, ...]:
-        item = self.chain[episode.slot] if episode.slot >= 0 else None
-        kind = {"T": "S"}.get(item.instrument_class, item.instrument_class) if item else None
-        rate = self.simulation.activity.rates[episode.slot] if item else None
-        is_option = kind is not None and kind in "CP"
-        usual = episode.mean_abs_net
-        return (
-            self.trade_date,
-            episode.label_id,
-            episode.kind,
-            episode.kind == POSITIVE,
-            episode.cluster_id,
-            item.instrument_id if item else None,
-            item.symbol if item else None,
-            kind,
-            item.strike if item and is_option else None,
-            episode.side,
-            episode.start_ns,
-            episode.end_ns,
-            (episode.end_ns - episode.start_ns) / 1e9,
-            episode.contracts / usual if usual else None,
-            episode.contracts,
-            contracts,
-            episode.children,
-            children,
-            episode.style,
-            tier_of(rate) if is_option and rate is not None else None,
-            rate,
-            usual,
-        )
-
-    def _children(self) -> pl.DataFrame:
-        planned = self._planned
-        ids = np.array([item.instrument_id for item in self.chain])
-        frame = pl.DataFrame(
-            {
-                "label_id": planned["plant"],
-                "instrument_id": ids[planned["slot"]],
-                "side": np.where(planned["side"] == layout.SIDE_BID, 1, -1),
-                "ts_event": planned["ts_event_ns"],
-                "order_id": planned["order_id"],
-                "asked": planned["asked"],
-                "filled": planned["filled"],
-                "price": planned["price_1e9"] / 1e9,
-            }
-        )
-        nobody = pl.col("filled") == 0
-        price = pl.when(nobody).then(None).otherwise(pl.col("price")).alias("price")
-        frame = frame.with_columns(price)
-        return frame.cast(CHILDREN_SCHEMA)
-
-    def _rates(self) -> pl.DataFrame:
-        if self.world.arrivals is None:
-            return pl.DataFrame(schema=RATES_SCHEMA)
-        usual = usual_net(self.world)
-        rows = []
-        for slot, (item, rate) in enumerate(
-            zip(self.chain, self.simulation.activity.rates, strict=True)
-        ):
-            if item.instrument_class not in "CP":
-                continue
-            factor = float(self.simulation.flow.factor[slot])
-            rows.append(
-                (
-                    item.instrument_id,
-                    item.symbol,
-                    item.instrument_class,
-                    item.strike,
-                    tier_of(rate),
-                    rate,
-                    factor,
-                    rate * usual.votes_a_trade(rate),
-                    rate * usual.mean_size(self.simulation.activity.lots()[slot]),
-                )
-            )
-        return pl.DataFrame(rows, schema=RATES_SCHEMA, orient="row")
-
-    def _season(self) -> pl.DataFrame:
-        if self.world.arrivals is None:
-            return pl.DataFrame(schema=SEASON_SCHEMA)
-        simulation = self.simulation
-        season = season_of(self.world.arrivals, simulation.start_ns, simulation.end_ns)
-        part_ns = SEASON_S * layout.SECOND_NS
-        count = -((simulation.start_ns - simulation.end_ns) // part_ns)
-        hours = season.shares(part_ns, count)
-        starts = simulation.start_ns + np.arange(count) * part_ns
-        return pl.DataFrame({"start": starts, "activity": hours * 3600 / SEASON_S}).cast(
-            SEASON_SCHEMA
-        )
+    def _header(self, schema: str, limit: int | None = None) -> bytes:
+        return encode_header(schema, self.chain, self.start_ns, self.end_ns, self.trade_date, limit)

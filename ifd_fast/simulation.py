@@ -12,19 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifd_fast.activity import Activity
-from ifd_fast.arrivals import draw_flow
+from ifd_fast.arrivals import DayFlow, draw_flow, trading_hours
 from ifd_fast.calendar import Session
 from ifd_fast.errors import UsageError
 from ifd_fast.optionchain import Listing, list_world
-from ifd_fast.planning import SessionPlan
+from ifd_fast.planner import SessionPlan
 from ifd_fast.quantiles import alias_table, world_tables
 from ifd_fast.seeding import mix_seed
 from ifd_fast.world import World
 from ifd_kernels import layout
 from ifd_kernels import market_state as ms
-from ifd_kernels.market_follow import clear_books, follow
+from ifd_kernels.market_follow import clear_books, follow, reach_rungs
 from ifd_kernels.market_opening import cross_books, open_market
-from ifd_kernels.market_quotes import fair_rung
 from ifd_kernels.market_stream import fill_books, run, snapshot
 
 __all__ = ["PREOPEN_NS", "Plant", "Simulation"]
@@ -67,7 +66,7 @@ class Simulation:
                 f"`chunk_records` must be {2 * ms.HEADROOM_RECORDS} or more, was {chunk_records}."
             )
         self.world = world
-        self.session = session
+        self.session = session = trading_hours(world, session)
         self.seed = mix_seed(seed, session.trade_date)
         self.random = random.Random(self.seed)  # noqa: S311  # a seed, not a secret
         chain = world.chain
@@ -87,6 +86,7 @@ class Simulation:
         self.plan = plan or SessionPlan(self.seed, (), (), ())
         self.activity = Activity(world, self.chain)
         self.tables = world_tables(world)
+        self.flow: DayFlow | None = None
         self.market = self._build(chunk_records)
         self.deviation = self.market.instrument["spread_nickels"].copy()
         self._set_walls()
@@ -181,6 +181,7 @@ class Simulation:
             ms.R_SIDELESS_LEG: odd.sideless_leg,
             ms.R_SAME: world.flow.same,
             ms.R_FUTURE_SHARE: world.flow.future_quotes,
+            ms.R_ANSWER: world.arrivals.answer_share if world.arrivals else 0.0,
         }
         for entry, share in chances.items():
             rule[entry] = round(share * CHANCE)
@@ -204,7 +205,9 @@ class Simulation:
                 row["asked"], row["plant"], row["mode"] = child.asked, child.label_id, child.mode
             planned.append(rows)
         if self.world.arrivals is not None:
-            self.flow = draw_flow(self.world, self.activity, self.seed, self.session, self.tables)
+            self.flow = self.plan.flow or draw_flow(
+                self.world, self.activity, self.seed, self.session, self.tables
+            )
             planned.append(self.flow.trades)
         whole = np.concatenate(planned)
         return whole[np.argsort(whole["ts_event_ns"], kind="stable")]
@@ -242,18 +245,15 @@ class Simulation:
     def _set_walls(self) -> None:
         """Put the far orders beyond every price that the walk between its walls can bring."""
         market = self.market
-        low, high = int(market.rule[ms.R_FUTURE_LOW]), int(market.rule[ms.R_FUTURE_HIGH])
-        stops = [low + (high - low) * part // 32 for part in range(33)]
         margin = 2 * self.world.book.near + 8
-        rungs: list[list[int]] = [[] for _ in self.chain]
+        reach = np.zeros((len(self.chain), 2), dtype=np.int64)
+        reach[:, 0], reach[:, 1] = 2**62, -(2**62)
         factors = {1.0, *(turn.value for turn in self.plan.turns if turn.kind == "vol")}
         for factor in (min(factors), max(factors), 1.0):
             self._set_volatility(factor)
-            for slot, found in enumerate(rungs):
-                found += [int(fair_rung(market, slot, stop)) for stop in stops]
-        for slot, found in enumerate(rungs):
-            market.instrument[slot]["deep_top"] = min(found) - margin
-            market.instrument[slot]["deep_base"] = max(found) + margin
+            reach_rungs(market, 32, reach)
+        market.instrument["deep_top"] = reach[:, 0] - margin
+        market.instrument["deep_base"] = reach[:, 1] + margin
 
     def _fill(self) -> None:
         with np.errstate(over="ignore"):  # the generator wraps on purpose
@@ -291,7 +291,7 @@ class Simulation:
             rule[ms.R_CLOSE_NS] = turn.ts_ns
             yield from self._drain(follow)
             if turn.kind == "gap":
-                yield from self._miss(round(turn.value))
+                yield from self._miss(turn.ts_ns + round(turn.value * 1e9))
             else:
                 self._set_volatility(turn.value)
         rule[ms.R_CLOSE_NS] = self.end_ns

@@ -19,6 +19,7 @@ __all__ = [
     "CHILDREN_SCHEMA",
     "KINDS",
     "NEGATIVE_KINDS",
+    "POSITIVE",
     "RATES_SCHEMA",
     "SEASON_SCHEMA",
     "STYLES",

@@ -112,6 +112,7 @@ class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     season: tuple[float, ...]  # relative activity over equal parts of 23 hours
     regular_start_s: Positive = 55_800.0  # after the open: 8:30
     regular_end_s: Positive = 79_200.0  # 15:00
+    session_s: Positive = 82_800.0  # trading ends so long after the open, if not before
     branching: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.5  # trades that a trade excites
     same_side: Share = 0.6  # of those, the share on the side of their cause
     fast_s: Positive = 0.5  # mean delay of what is excited
@@ -128,6 +129,7 @@ class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     burst_factor: Positive = 5.0  # activity while it lasts
     burst_directional: Share = 0.0  # of them, those that buy calls and sell puts, or vice versa
     burst_lean: Share = 0.5  # how much of their parents follow
+    answer_share: Share = 0.5  # of the trades, those that makers answer with quotes
 
 
 class Packages(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -11,7 +11,7 @@ import hashlib
 
 import pytest
 
-from ifd_fast.planning import session_of
+from ifd_fast.planner import session_of
 from ifd_fast.simulation import Plant, Simulation
 from ifd_fast.world import load_world
 from tests.conftest import ROOT

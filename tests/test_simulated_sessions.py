@@ -128,8 +128,10 @@ def test_a_null_session_has_no_labels() -> None:
     session = SimulatedSession(load_world("evaluation"), 3, DAY, plants=0, negatives=0)
     assert session.truth().episodes.height == 0
     assert session.truth().children.height == 0
-    planned = simulated()[0].simulation.flow.trades
-    assert (session.simulation.flow.trades == planned).all()
+    planned = simulated()[0].simulation.flow
+    assert planned is not None
+    assert session.simulation.flow is not None
+    assert (session.simulation.flow.trades == planned.trades).all()
 
 
 def test_tiers_have_the_studys_edges() -> None:

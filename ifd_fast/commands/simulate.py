@@ -37,7 +37,31 @@ __all__ = ["simulate"]
     metavar="SYMBOL:BUY|SELL:START_S:DURATION_S:CONTRACTS[:CHILDREN]",
     help="A metaorder, seconds from the open; in the last session. Repeatable.",
 )
-@click.option("--report", is_flag=True, help="Print the marginals of the last session.")
+@click.option(
+    "--plants",
+    "metaorders",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Metaorders a session, sized by k; needs a world with [labels].",
+)
+@click.option(
+    "--negatives",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Hard negatives a session, likewise.",
+)
+@click.option("--null", "is_null", is_flag=True, help="Plant nothing, and say so.")
+@click.option(
+    "--report", is_flag=True, help="Print the marginals of the last session, real ones beside."
+)
+@click.option(
+    "--beside",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A real MBO file for the --report. Repeatable.",
+)
 def simulate(
     preset: str,
     seed: int,
@@ -48,7 +72,11 @@ def simulate(
     out: Path,
     compress: bool,  # noqa: FBT001  # click passes by name
     plants: tuple[str, ...],
+    metaorders: int,
+    negatives: int,
+    is_null: bool,  # noqa: FBT001
     report: bool,  # noqa: FBT001
+    beside: tuple[Path, ...],
 ) -> None:
     """Write a seeded option chain on a moving future as DBN files, with the truth about it.
 
@@ -62,6 +90,8 @@ def simulate(
 
     start()
     world = load_world(preset)
+    if is_null and (plants or metaorders or negatives):
+        raise UsageError("`--null` plants nothing: leave out --plant, --plants and --negatives.")
     if span is not None:
         if records is None:
             raise UsageError("`--span` needs `--records`: how many to spread.")
@@ -79,7 +109,15 @@ def simulate(
             planted = wanted if number == len(days) - 1 else []
             written.append(
                 write_session(
-                    world, seed, session, out, compress=compress, plants=planted, records=records
+                    world,
+                    seed,
+                    session,
+                    out,
+                    compress=compress,
+                    plants=planted,
+                    records=records,
+                    metaorders=metaorders,
+                    negatives=negatives,
                 )
             )
             progress.advance(task)
@@ -89,4 +127,4 @@ def simulate(
             f"{result.bytes_raw / max(result.bytes_file, 1):5.2f} x smaller  {result.path}"
         )
     if report:
-        print_marginals(written[-1].path)
+        print_marginals([written[-1].path, *beside])

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Final
 
-from ifd_kernels._jit import kernel
+import numpy as np
+from numpy.typing import NDArray
+
+from ifd_kernels._jit import kernel, leaf
 from ifd_kernels.layout import ACTION_CLEAR, DONE, NEED_ROWS, SIDE_BID, SIDE_NONE, UNDEF_PRICE
-from ifd_kernels.market_quotes import LAST, emit
+from ifd_kernels.market_quotes import LAST, emit, fair_rung
 from ifd_kernels.market_state import (
     HEADROOM_RECORDS,
     MODE_ICEBERG,
     MODE_ORDINARY,
+    R_ANSWER,
     R_CLOSE_NS,
+    R_FUTURE_HIGH,
+    R_FUTURE_LOW,
     R_NEAR,
     R_RECORDS,
     S_CHILD,
@@ -19,7 +25,9 @@ from ifd_kernels.market_state import (
     S_NEXT,
     S_ORDER,
     S_RECORDS,
+    S_SEQUENCE,
     S_TS_EVENT,
+    S_TS_RECV,
     S_WRITTEN,
     WORDS,
     Integer,
@@ -35,7 +43,10 @@ from ifd_kernels.market_stream import (
 from ifd_kernels.market_trades import best_order, trade
 from ifd_kernels.randomness import next_bits
 
-__all__ = ["clear_books", "follow"]
+__all__ = ["clear_books", "follow", "reach_rungs"]
+
+BLOCK_LOTS: Final = 20  # more than stands at the touch: blocks meet an iceberg
+CALLS_MAX: Final = 4  # how often makers are called for before an ordinary order gives up
 
 
 @kernel
@@ -43,25 +54,48 @@ def take_child(market: Market, child: Integer, bits: Integer) -> None:
     """Trade the next of the plan as its mode says, and note what became of it."""
     plan = market.plan
     mode = plan[child]["mode"]
+    if mode == MODE_ORDINARY:
+        take_ordinary(market, child, bits)
+        return
+    if mode == MODE_ICEBERG:
+        hide(market, child)
+    trade_child(market, child, bits)
+
+
+@leaf
+def hide(market: Market, child: Integer) -> None:
+    """Give the first order that the child of the plan meets as many hidden contracts as it asks."""
+    near = market.rule[R_NEAR]
+    is_buy = market.plan[child]["side"] == SIDE_BID
+    base = np.int64(market.plan[child]["slot"]) * 2 * near + (near if is_buy else np.int64(0))
+    index = best_order(market, base, -1 if is_buy else 1)
+    if index >= 0:
+        market.near[index]["hidden"] += market.plan[child]["asked"]
+
+
+@kernel
+def take_ordinary(market: Market, child: Integer, bits: Integer) -> None:
+    """Trade an ordinary order of the plan with whoever is there; where nobody is, makers come."""
+    state, plan = market.state, market.plan
     slot = np.int64(plan[child]["slot"])
     is_buy = plan[child]["side"] == SIDE_BID
     asked = np.int64(plan[child]["asked"])
-    if mode != MODE_ORDINARY:
-        if mode == MODE_ICEBERG:
-            near = market.rule[R_NEAR]
-            base = slot * 2 * near + (near if is_buy else np.int64(0))
-            index = best_order(market, base, -1 if is_buy else 1)
-            if index >= 0:
-                market.near[index]["hidden"] += asked
-        trade_child(market, child, bits)
-        return
-    record = market.state[S_WRITTEN]
-    order_id = market.state[S_ORDER]
-    plan[child]["filled"] = trade(market, slot, is_buy, asked, bits, False)
-    if plan[child]["filled"] > 0:
-        plan[child]["order_id"] = order_id
-        plan[child]["price_1e9"] = market.out[record * WORDS + 3]
-    market.state[S_CHILD] += 1
+    plan[child]["filled"] = 0
+    for _ in range(CALLS_MAX):
+        record = state[S_WRITTEN]
+        plan[child]["order_id"] = state[S_ORDER]
+        if asked >= BLOCK_LOTS:
+            hide(market, child)
+        plan[child]["filled"] = trade(market, slot, is_buy, asked, bits, False)
+        if plan[child]["filled"] > 0:
+            plan[child]["price_1e9"] = market.out[record * WORDS + 3]
+            break
+        send_quotes(market, bits >> 16, slot)
+    state[S_CHILD] += 1
+    if (bits >> 46) & 0xFFFF < market.rule[R_ANSWER]:
+        state[S_SEQUENCE] += 1
+        state[S_TS_RECV] += 20_000 + (bits & 0x3FFF)
+        send_quotes(market, bits >> 16, slot)
 
 
 @kernel
@@ -110,3 +144,15 @@ def clear_books(market: Market) -> Integer:
         emit(market, state[S_CURSOR], ACTION_CLEAR, SIDE_NONE, 0, UNDEF_PRICE, 0, LAST)
         state[S_CURSOR] += 1
     return DONE
+
+
+@kernel
+def reach_rungs(market: Market, steps: Integer, reach: NDArray[np.int64]) -> None:
+    """Widen `reach` (i, 2), lowest and highest fair rung, by `steps` + 1 places of the future."""
+    low = market.rule[R_FUTURE_LOW]
+    width = market.rule[R_FUTURE_HIGH] - low
+    for slot in range(market.instrument.shape[0]):
+        for step in range(steps + 1):
+            rung = fair_rung(market, slot, low + width * step // steps)
+            reach[slot, 0] = min(reach[slot, 0], rung)
+            reach[slot, 1] = max(reach[slot, 1], rung)

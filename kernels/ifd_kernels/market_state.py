@@ -160,4 +160,5 @@ R_SIDELESS_LEG: Final = 17  # a leg of a spread trade without aggressor
 R_SAME: Final = 18  # chance that a packet stays with one instrument
 R_DEEP_RUNGS: Final = 19
 R_FUTURE_SHARE: Final = 20  # chance that a packet of quotes is the future's
+R_ANSWER: Final = 21  # chance that makers answer a planned trade with quotes
 R_RULES: Final = 24

@@ -22,6 +22,7 @@ COVERS = (
     "trade_child",
     "market_follow.clear_books",
     "market_follow.follow",
+    "market_follow.reach_rungs",
     "market_opening.cross_books",
     "market_opening.open_market",
     "market_quotes.add",
