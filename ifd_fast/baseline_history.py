@@ -215,13 +215,15 @@ def _exposures(
     """Return the cells of strikes, groups and types with exposure and sessions filled in."""
     query = """
         WITH session AS (
-            SELECT trade_date, sum(weight * share) AS amount, sum(share) AS part
+            SELECT trade_date, sum(weight * share ORDER BY bin) AS amount,
+                sum(share ORDER BY bin) AS part
             FROM seen JOIN shares USING (bin) GROUP BY ALL),
         counted AS (
             SELECT {key} AS key, min(strike) AS strike, min(group_id) AS group_id,
                 count(*) AS n, trade_date FROM listed GROUP BY {key}, trade_date)
         SELECT key, min(strike) AS strike, min(group_id) AS group_id,
-            sum(n * coalesce(amount, 0)) AS exposure, sum(coalesce(part, 0)) AS sessions
+            sum(n * coalesce(amount, 0) ORDER BY trade_date) AS exposure,
+            sum(coalesce(part, 0) ORDER BY trade_date) AS sessions
         FROM counted LEFT JOIN session USING (trade_date) GROUP BY key
     """
     tables = []
@@ -253,7 +255,7 @@ def _moneyness_exposure(connection: DuckDBPyConnection, groups: int) -> NDArray[
     ).fetchnumpy()
     mids = connection.execute(
         "SELECT date_diff('day', DATE '1970-01-01', trade_date) AS day, underlying_id, mid, "
-        "amount, share FROM mids WHERE mid > 0 ORDER BY day, underlying_id"
+        "amount, share FROM mids WHERE mid > 0 ORDER BY day, underlying_id, window_end"
     ).fetchnumpy()
     key = listed["day"].astype(np.int64) * groups + listed["group_id"]
     starts = np.flatnonzero(np.diff(key, prepend=-1))
@@ -311,9 +313,9 @@ def _read_facts(
         known = near >= 0
         wide = strikes["group"][cell[known]] * MONEYNESS_CLASSES + near[known]
         for name in ("votes_1", "votes_10"):
-            votes = weight * columns[name]
-            strikes[name] += np.bincount(cell, votes, len(strikes))
-            moneyness[name] += np.bincount(wide, votes[known], len(moneyness))
+            votes = columns[name]  # whole numbers: their sums are exact in any order
+            strikes[name] += weight * np.bincount(cell, votes, len(strikes))
+            moneyness[name] += weight * np.bincount(wide, votes[known], len(moneyness))
         traded = columns["ratio"] != NO_RATIO
         cells.append(cell[traded])
         classes.append(near[traded])
@@ -337,7 +339,7 @@ def _take_excluded(
         FROM facts AS f
         JOIN listed AS l USING (trade_date, instrument_id)
         JOIN mids AS m ON m.window_end = f.window_end AND m.underlying_id = l.underlying_id
-        WHERE f.quality = 'F'
+        WHERE f.quality = 'F' ORDER BY f.window_end, f.instrument_id
         """  # noqa: S608  # our own constants
     ).fetchnumpy()
     amount = np.asarray(rows["amount"], np.float64)

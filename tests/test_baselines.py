@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ifd_fast.baseline_estimates import Arrays, estimate
 from ifd_fast.baseline_ingest import ingest_session, read_sources
-from ifd_fast.baseline_store import _SCHEMA
+from ifd_fast.baseline_store import _SCHEMA, SESSION_TABLES
 from ifd_fast.baselines import add_folders, arrays_path, load_arrays, rebuild
 from ifd_fast.errors import UsageError
 from tests.oracle import baselines as oracle
@@ -237,3 +237,30 @@ def test_without_a_session_before_the_date_nothing_is_built(tmp_path: Path) -> N
     add_folders(store, [write_folder(tmp_path / "in", [make_session(FIRST_DAY, [CALL], [])])])
     with pytest.raises(UsageError, match="no session before 2026-01-05"):
         rebuild(store, FIRST_DAY)
+
+
+def test_no_bit_depends_on_the_order_of_rows(tmp_path: Path) -> None:
+    """The same rows in another order, and with two threads, give the same estimates to the bit.
+
+    Sums of floats would not: the sessions' weights are no powers of two.
+    """
+    options = [CALL | {"strike": 20_000.0 + 25.0 * number} for number in range(6)]
+    days = [FIRST_DAY + dt.timedelta(days=number) for number in range(7)]
+    trades = [
+        {"option": o, "bin": b, "bid": 1 + (o * b) % 7, "ask": 1 + b % 5, "mid": 20_000.0 + b / 4,
+         "quality": "F" if (o + b) % 11 == 0 else "A"}
+        for o in range(6) for b in range(o, 276, 2)
+    ]  # fmt: skip
+    connection = duckdb.connect(config={"threads": "2"})
+    connection.execute(_SCHEMA)
+    for number, day in enumerate(days):
+        made = make_session(day, options, trades)
+        ingest_session(connection, read_sources(write_folder(tmp_path / str(number), [made]))[0])
+    expected = estimate(connection, AS_OF, 20)
+    for salt in range(3):
+        for table in SESSION_TABLES:
+            shuffled = f"SELECT * FROM {table} ORDER BY hash(rowid + {1000 * salt})"  # noqa: S608
+            connection.execute(f"CREATE OR REPLACE TABLE {table} AS {shuffled}")
+        actual = estimate(connection, AS_OF, 20)
+        assert actual.cells.tobytes() == expected.cells.tobytes()
+        assert actual.season.tobytes() == expected.season.tobytes()
