@@ -21,6 +21,7 @@ __all__ = ["LazyGroup", "group", "main"]
 COMMANDS: Final = {
     "baseline": ("ifd_fast.commands.baseline:baseline", "Build, show and prune the history."),
     "config": ("ifd_fast.commands.config:config", "Show and check the settings in force."),
+    "explain": ("ifd_fast.commands.explain:explain", "Rebuild a signal from the record."),
     "replay": ("ifd_fast.commands.replay:replay", "DBN files to windows and signals."),
     "simulate": ("ifd_fast.commands.simulate:simulate", "Write a synthetic market as DBN files."),
     "warm-up": ("ifd_fast.commands.warm_up:warm_up", "Compile all kernels into the cache."),

@@ -133,6 +133,7 @@ class Collector:
         self.engine = engine
         self.folder = folder
         self.deliver = deliver
+        self.takes_rows = True  # else window rows are dropped as they come
         self.gaps_ns: list[tuple[int, int]] = []
         self.signal_counts = {"candidates": 0, "alerts": 0}
         self._digest = RowDigest()
@@ -156,7 +157,7 @@ class Collector:
     def drain(self, observed_to_ns: int | None = None) -> None:
         """Take all rows and signals; windows that end after `observed_to_ns` were cut short."""
         rows = self.engine.take_rows()
-        if len(rows):
+        if len(rows) and self.takes_rows:
             self._grade(rows, observed_to_ns)
             self._take_windows(rows[rows["rows"] & ROW_REPORT != 0])
             self._take_facts(rows[rows["rows"] & ROW_FACTS != 0])

@@ -106,6 +106,11 @@ class Recording:
         digests: dict[str, str | None] = self.document.get("digests", {})
         return digests
 
+    @property
+    def recorded_profile(self) -> Profile | None:
+        """The settings of the run that is recorded, None if there is none."""
+        return None if not self.document else _recorded_settings(self.document).profile
+
     def changed_files(self) -> list[str]:
         """Return what is wrong with the record: a sentence for each file that isn't as it was."""
         recorded = [digest for digest in self.file_digests.values() if digest is not None]
@@ -159,7 +164,7 @@ def open_recording(
         recording = Recording(tuple(record), load_settings(profile), baselines)
     else:
         document = _read_document(Path(run))
-        settings = load_settings(profile) if profile else _recorded_settings(document, Path(run))
+        settings = load_settings(profile) if profile else _recorded_settings(document)
         store = document.get("baselines_store")
         recording = Recording(
             tuple(record) or tuple(Path(one["name"]) for one in document["files"]),
@@ -200,7 +205,7 @@ def _read_document(run: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _recorded_settings(document: dict[str, Any], run: Path) -> Settings:
+def _recorded_settings(document: dict[str, Any]) -> Settings:
     """Return the settings of the run, whatever the profile of that name says by now."""
     values = {
         name: document["settings"].get(key.section, {}).get(key.key) for name, key in KEYS.items()
@@ -208,12 +213,12 @@ def _recorded_settings(document: dict[str, Any], run: Path) -> Settings:
     try:
         profile = msgspec.convert({k: v for k, v in values.items() if v is not None}, Profile)
     except (msgspec.ValidationError, IfdError) as error:
-        raise DataError(f"{run / 'session.json'}: its settings can't be used: {error}.") from None
+        raise DataError(f"session.json: its settings can't be used: {error}.") from None
     made, named = profile.rules_digest, str(document["rules_digest"])
     if made != named:
         raise DataError(
-            f"{run / 'session.json'}: its settings have the rules digest {made[:_ID_DIGITS]}, it "
-            f"names {named[:_ID_DIGITS]}. "
-            "This program knows other keys than the one that wrote it, or it was edited."
+            f"session.json: its settings have the rules digest {made[:_ID_DIGITS]}, it names "
+            f"{named[:_ID_DIGITS]}. This program knows other keys than the one that wrote it, or "
+            "it was edited."
         )
     return Settings(str(document["profile"]), profile, {})

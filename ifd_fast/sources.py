@@ -241,7 +241,8 @@ def decode_metadata(header: Header, name: str) -> Metadata:
                     Mapping(str(row["start_date"]), str(row["end_date"]), row["symbol"])
                     for row in intervals
                 )
-                for symbol, intervals in raw.mappings.items()
+                # slots are opened in this order, and the decoder's differs from call to call
+                for symbol, intervals in sorted(raw.mappings.items())
             },
         )
     # A panic of the decoder is no Exception; whatever it says, the bytes are to blame.

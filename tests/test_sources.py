@@ -258,6 +258,17 @@ def test_damaged_metadata_is_refused_when_asked_for() -> None:
         _ = source.metadata
 
 
+def test_mappings_have_one_order(tmp_path: Path) -> None:
+    """Symbols come sorted: slots are opened in this order, and floats summed in that of slots."""
+    from tests.strategies_interface import head
+
+    (tmp_path / "a.dbn").write_bytes(head())
+    with open_source(tmp_path / "a.dbn") as source:
+        symbols = list(source.metadata.mappings)
+    assert len(symbols) > 2
+    assert symbols == sorted(symbols)
+
+
 def test_closing_early_stops_the_thread(tmp_path: Path) -> None:
     """Close in the middle, drop the generator, or drop the source: no thread stays."""
     path = tmp_path / "long.dbn.zst"

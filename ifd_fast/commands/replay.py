@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ifd_fast.commands.startup import start
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ifd_fast.replaying import Progress
+from ifd_fast.commands.startup import progress_bar, start
 
 __all__ = ["replay"]
 
@@ -52,7 +45,7 @@ def replay(
     from ifd_fast.replaying import replay as run
 
     start(profile, {"window_s": window_s, "window_step_s": window_step_s})
-    with _progress_bar(quiet=quiet) as progress:
+    with progress_bar("replay", quiet=quiet) as progress:
         result = run(
             list(files),
             definitions=definitions,
@@ -67,29 +60,3 @@ def replay(
         click.echo(result.summary, nl=False)
         if out is not None:
             click.echo(f"written to {out}")
-
-
-@contextmanager
-def _progress_bar(*, quiet: bool) -> Iterator[Progress | None]:
-    """Show bytes read and records applied on a terminal; nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("replay"),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[events]:>13,} events"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("replay", total=None, events=0)
-
-        def show(bytes_read: int, bytes_total: int, records: int) -> None:
-            bar.update(task, completed=bytes_read, total=bytes_total, events=records)
-
-        yield show

@@ -1,15 +1,17 @@
-"""What commands do first: read the settings in force and set up logging by them."""
+"""What commands share: the settings in force, logging by them, and a bar for what takes long."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ifd_fast.config import Settings
+    from ifd_fast.replaying import Progress
 
-__all__ = ["start"]
+__all__ = ["progress_bar", "start"]
 
 
 def start(profile: str | None = None, overrides: Mapping[str, object] | None = None) -> Settings:
@@ -21,3 +23,29 @@ def start(profile: str | None = None, overrides: Mapping[str, object] | None = N
     set_up_logging(settings.profile.log_level, settings.profile.log_format)
     get_logger("ifd").debug("settings in force", profile=settings.name, digest=settings.digest)
     return settings
+
+
+@contextmanager
+def progress_bar(title: str, *, quiet: bool) -> Iterator[Progress | None]:
+    """Show bytes read and records applied on a terminal; nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[events]:>13,} events"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None, events=0)
+
+        def show(bytes_read: int, bytes_total: int, records: int) -> None:
+            bar.update(task, completed=bytes_read, total=bytes_total, events=records)
+
+        yield show
