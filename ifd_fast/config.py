@@ -50,6 +50,7 @@ _NO_SETTINGS: Final = {
     "IFD_PROFILE",
     "IFD_REQUIRE_DATA",  # the tests' own
     "IFD_TEST_DATA",  # the tests' own
+    "IFD_WHOLE",  # the tests' own
 }
 
 
