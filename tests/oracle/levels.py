@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Side", "clear_side", "drop_level", "lift_level", "rank_level"]
+__all__ = ["Side", "clear_side", "drop_level", "lift_level", "move_order", "rank_level"]
 
 COVERS = (  # how the slab keeps the dict
     *("level_blocks.change_room", "level_blocks.drop_deep", "level_blocks.lift_deep"),
@@ -33,6 +33,14 @@ def drop_level(side: Side, key: int, contracts: int, orders: int) -> bool:
     if count == orders:
         del side[key]
     return best
+
+
+def move_order(side: Side, key: int, size: int, new_key: int, new_size: int) -> bool:
+    """Move an order, or change its size where it stands; return whether the best was or is it."""
+    if key == new_key:
+        return drop_level(side, key, size - new_size, 0)
+    left_best = drop_level(side, key, size, 1)
+    return lift_level(side, new_key, new_size) or left_best
 
 
 def clear_side(side: Side) -> None:
