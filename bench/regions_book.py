@@ -11,7 +11,10 @@ __all__ = ["apply_batch"]
 EVENTS = 16_384
 # a tenth of W1's orders: the setup runs under valgrind too
 WORKLOAD = Workload(600, 20_000, 0.8)
-LEAVES = ("book_state", "level_blocks", "levels", "orders", "touches")
+LEAVES = (
+    *("book_state", "level_blocks", "levels", "order_growth", "orders", "plain_events"),
+    "touches",
+)
 
 
 @region("book.apply_batch", events=EVENTS, covers=LEAVES)

@@ -1,12 +1,14 @@
 """The books' arrays: made, grown, looked at.
 
 The kernels stop with NEED_ORDERS or NEED_LEVELS before an event could run out of room; `grow`
-returns the book to go on with. Growth changes no result. A bigger order table starts empty and
-the kernels move the entries over, a few an event, so that no event waits for all of them.
+returns the book to go on with. Growth changes no result. A bigger order table is made early and
+the kernels touch its pages and then move the entries over, a few an event, so that no event waits
+for all of them (`ifd_kernels.order_growth`); the border gives the old one back piece by piece.
 """
 
 from __future__ import annotations
 
+import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from ifd_fast.errors import UsageError
 from ifd_kernels import book as kernel
 from ifd_kernels import book_state as state
 from ifd_kernels import level_blocks as slab
+from ifd_kernels import order_growth
 from ifd_kernels.layout import (
     DONE,
     NEED_LEVELS,
@@ -45,11 +48,13 @@ __all__ = [
 ]
 
 CACHE_LINE = 64
+HAS_SMALL_PAGES = hasattr(mmap, "MADV_NOHUGEPAGE")  # and so MADV_DONTNEED
+PIECE_BYTES = 1 << 17  # of an old order table, given back at once: 15 us
 ORDERS_MIN = 4
 # Address space, not memory: pages of the slab are taken when a level first lies on them. So much of
 # it that the slab hardly ever grows: copying a million levels stalls one event by 8 to 60 ms.
 LEVELS_DEFAULT = 1 << 24
-LEVELS_MIN = slab.SCANNED + 4 * (1 << slab.TOP_ROOM)
+LEVELS_MIN = slab.FIRST + 4 * (1 << slab.TOP_ROOM)
 
 
 class Level(NamedTuple):
@@ -75,6 +80,36 @@ def _zeros(count: int, dtype: np.dtype[np.void]) -> Records:
     return memory[start : start + count * dtype.itemsize].view(dtype)
 
 
+class _Memory(mmap.mmap):
+    """Fresh memory of the system, zeroed, in small pages: one of 2 MiB takes 0.2 to 20 ms."""
+
+    released_bytes = 0
+
+
+def _table(orders: int) -> Records:
+    """Return an empty order table that costs nothing until its pages are touched."""
+    if orders < PIECE_BYTES // ORDER.itemsize or not HAS_SMALL_PAGES:
+        return _zeros(orders, ORDER)
+    memory = _Memory(-1, orders * ORDER.itemsize)
+    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, ORDER)
+
+
+def _release(table: Records) -> bool:
+    """Give a piece of an empty table's memory back to the system; return whether that is all."""
+    memory = table.base
+    if not isinstance(memory, _Memory):
+        return True
+    memory.madvise(mmap.MADV_DONTNEED, memory.released_bytes, PIECE_BYTES)
+    memory.released_bytes += PIECE_BYTES
+    return memory.released_bytes >= len(memory)
+
+
+def _mark(capacity_orders: int) -> int:
+    """Return at how many places taken the next table is made: five eighths."""
+    return capacity_orders * 5 // 8
+
+
 def _limit(capacity_orders: int) -> int:
     """Return how many places may be taken: three quarters; probes are short up to there."""
     return capacity_orders * 3 // 4
@@ -91,11 +126,11 @@ def allocate(slots: int, orders: int = 1 << 16, levels: int = LEVELS_DEFAULT) ->
         )
     levels = max(levels, LEVELS_MIN)
     heap = np.full(slab.HEAP_WORDS, -1, np.int64)
-    heap[slab.NEXT] = slab.SCANNED
+    heap[slab.NEXT] = slab.FIRST
     heap[slab.RESERVE] = 4 * (1 << slab.TOP_ROOM)
     counters = np.zeros(state.COUNTERS, np.int64)
-    counters[state.LIMIT] = _limit(orders)
-    counters[state.MOVED] = -1
+    counters[state.LIMIT] = _mark(orders)
+    counters[[state.MOVED, state.TOUCHED, state.RELEASED]] = -1
     return state.Book(
         orders=_zeros(orders, ORDER),
         old_orders=_zeros(1, ORDER),
@@ -112,7 +147,7 @@ def allocate(slots: int, orders: int = 1 << 16, levels: int = LEVELS_DEFAULT) ->
 
 def _new_sides(slots: int) -> Records:
     sides = _zeros(2 * slots, slab.SIDE)
-    sides["base"] = slab.SCANNED
+    sides["base"] = slab.FIRST
     return sides
 
 
@@ -152,27 +187,50 @@ def grow(book: state.Book, status: Integer) -> state.Book:
 
 
 def _grow_orders(book: state.Book) -> state.Book:
-    """Free a table that has been moved; if room is still short, begin to move to a new one.
+    """Take the order table's growth a step on: make the next table, move to it, free the old one.
 
-    The new table has room for half as many live orders again and for what comes while the old one
-    moves (at most a quarter of its places). Dead orders stay behind, so after many clears it may
-    be as big as before, or smaller.
+    The next table has room for half as many live orders again and for what comes until it is full
+    (at most a quarter of the old one's places). Dead orders stay behind, so after many clears it
+    may be as big as before, or smaller.
     """
-    counters = book.counters
-    while counters[state.MOVED] >= 0:  # never seen: a table has moved before the next is full
-        kernel.move_orders(book)
-    capacity = len(book.orders)
-    book = book._replace(old_orders=_zeros(1, ORDER))
-    counters[state.LIMIT] = _limit(capacity)
-    if counters[state.USED] < counters[state.LIMIT]:
-        return book
-    need = int(counters[state.LIVE]) * 3 // 2 + capacity // 4 + 2
+    counters, capacity = book.counters, len(book.orders)
+    if counters[state.RELEASED] >= 0:
+        counters[state.RELEASED] = 0
+        if _release(book.old_orders):
+            counters[state.RELEASED] = -1
+            counters[state.TENDED] = 0
+            book = book._replace(old_orders=_zeros(1, ORDER))
+    is_idle = counters[state.MOVED] < 0 and counters[state.RELEASED] < 0
+    if is_idle and counters[state.TOUCHED] < 0 and counters[state.USED] >= _mark(capacity):
+        counters[state.TOUCHED] = 0
+        counters[state.TENDED] = 1
+        book = book._replace(old_orders=_table(_next_capacity(book)))
+    is_waiting = is_idle and counters[state.TOUCHED] < 0
+    counters[state.LIMIT] = _mark(capacity) if is_waiting else _limit(capacity)
+    return book if counters[state.USED] < counters[state.LIMIT] else _change_orders(book)
+
+
+def _next_capacity(book: state.Book) -> int:
+    need = int(book.counters[state.LIVE]) * 3 // 2 + len(book.orders) // 4 + 2
     bigger = ORDERS_MIN
     while _limit(bigger) < need:
         bigger *= 2
-    counters[state.LIMIT] = _limit(bigger)
-    counters[state.USED] = counters[state.MOVED] = 0
-    return book._replace(orders=_zeros(bigger, ORDER), old_orders=book.orders)
+    return bigger
+
+
+def _change_orders(book: state.Book) -> state.Book:
+    """Begin to move to the next table, which has been touched by now."""
+    counters = book.counters
+    while counters[state.MOVED] >= 0:  # never seen: a table has moved before the next is full
+        order_growth.move_orders(book)
+    fresh, wanted = book.old_orders, _next_capacity(book)
+    if counters[state.TOUCHED] < 0 or len(fresh) < wanted:  # dead ones gave way to live ones
+        fresh = _table(wanted)
+    counters[state.LIMIT] = _limit(len(fresh))
+    counters[[state.USED, state.MOVED]] = 0
+    counters[[state.TOUCHED, state.RELEASED]] = -1
+    counters[state.TENDED] = 1
+    return book._replace(orders=fresh, old_orders=book.orders)
 
 
 def grow_levels(old: slab.Levels, levels: int) -> slab.Levels:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ifd_fast import books
 from ifd_kernels import levels as kernel
-from ifd_kernels.level_blocks import FREE, NEXT, RESERVE, SCANNED, Levels
+from ifd_kernels.level_blocks import FIRST, FREE, NEXT, RESERVE, Levels
 from tests.oracle import levels as oracle
 
 
@@ -34,7 +34,7 @@ def grown(levels: Levels) -> Levels:
 
 
 def churn(seed: int, spread: int, steps: int, share: float) -> None:
-    """Add and take orders at random keys on two sides, and compare at times and at the end."""
+    """Add, move and take orders at random keys on two sides; compare at times and at the end."""
     random_ = random.Random(seed)
     levels = books.allocate(1, levels=0).levels
     sides: list[oracle.Side] = [{}, {}]
@@ -48,6 +48,14 @@ def churn(seed: int, spread: int, steps: int, share: float) -> None:
             standing[row].append((key, size))
             actual = kernel.lift_level(levels, row, key, size)
             assert (actual == 0) == oracle.lift_level(sides[row], key, size)
+        elif random_.random() < 0.4:
+            at = random_.randrange(len(standing[row]))
+            (key, size), new_size = standing[row][at], random_.randint(1, 9)
+            new_key = key + random_.choice((-2, -1, 0, 1, 2))
+            standing[row][at] = (new_key, new_size)
+            moved = int(new_key != key)
+            actual = kernel.move_order(levels, row, key, size, new_key, new_size, moved)
+            assert (actual == 1) == oracle.move_order(sides[row], key, size, new_key, new_size)
         else:
             at = random_.randrange(len(standing[row]))
             standing[row][at], standing[row][-1] = standing[row][-1], standing[row][at]
@@ -63,7 +71,7 @@ def churn(seed: int, spread: int, steps: int, share: float) -> None:
             kernel.drop_level(levels, row, key, size, 1)
         assert shown(levels, row) == []
         assert levels.sides[row]["deep_length"] == 0
-    assert free_levels(levels) == levels.heap[NEXT] - SCANNED - held(levels)
+    assert free_levels(levels) == levels.heap[NEXT] - FIRST - held(levels)
 
 
 def held(levels: Levels) -> int:

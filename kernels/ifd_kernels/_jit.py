@@ -32,10 +32,8 @@ from numba.extending import intrinsic
 
 __all__ = [
     "cache_folder",
-    "fold_product",
     "kernel",
     "kernels",
-    "last_greater",
     "leaf",
     "load_i64",
     "load_u32",
@@ -268,18 +266,6 @@ if _CONFIG.DISABLE_JIT:
         """Return `number`, an index that is not negative."""
         return number
 
-    def fold_product(one: Any, other: Any) -> int:
-        """Return the halves of the 128-bit product of two u64, laid over each other by xor."""
-        product = int(one) * int(other)
-        return (product >> 64) ^ (product & (2**64 - 1))
-
-    def last_greater(array: Any, start: Any, bound: Any) -> int:
-        """Return how many of the eight words from `start` on are > `bound`, from the last back."""
-        count = 0
-        while count < 8 and array[start + 7 - count] > bound:
-            count += 1
-        return count
-
     def stay_apart() -> None:
         """Do nothing: nothing is put into its callers without the compiler."""
 
@@ -309,52 +295,6 @@ else:
             return context.get_dummy_value()
 
         return types.void(array, index), codegen
-
-    @intrinsic
-    def fold_product(_typingctx: Any, one: Any, other: Any) -> Any:
-        """Return the halves of the 128-bit product of two u64, laid over each other by xor.
-
-        A hash of three instructions: every bit of one factor reaches the low bits.
-        """
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            word, wide = ir.IntType(64), ir.IntType(128)
-            factors = [
-                builder.zext(context.cast(builder, arg, given, types.uint64), wide)
-                for arg, given in zip(args, signature.args, strict=True)
-            ]
-            product = builder.mul(*factors)
-            high = builder.trunc(builder.lshr(product, wide(64)), word)
-            return builder.xor(high, builder.trunc(product, word))
-
-        return types.uint64(one, other), codegen
-
-    @intrinsic
-    def last_greater(_typingctx: Any, array: Any, start: Any, bound: Any) -> Any:
-        """Return how many of the eight words from `start` on are > `bound`, from the last back.
-
-        One comparison of vectors; LLVM makes a loop over the eight 45 instructions, none of them
-        of vectors, where this is ten.
-        """
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            view = context.make_array(signature.args[0])(context, builder, args[0])
-            position = context.cast(builder, args[1], signature.args[1], types.intp)
-            limit = context.cast(builder, args[2], signature.args[2], types.int64)
-            lanes = ir.VectorType(ir.IntType(64), 8)
-            pointer = builder.bitcast(builder.gep(view.data, [position]), lanes.as_pointer())
-            words = builder.load(pointer, align=8)
-            limits = ir.Constant(lanes, ir.Undefined)
-            for lane in range(8):
-                limits = builder.insert_element(limits, limit, ir.IntType(32)(lane))
-            greater = builder.bitcast(builder.icmp_signed(">", words, limits), ir.IntType(8))
-            # the last word's bit is the highest: count the ones from there down, at most eight
-            others = builder.zext(builder.not_(greater), ir.IntType(64))
-            marked = builder.or_(builder.shl(others, others.type(1)), others.type(1))
-            leading = builder.ctlz(marked, ir.IntType(1)(1))
-            return builder.sub(leading, leading.type(55))
-
-        return types.int64(array, start, bound), codegen
 
     @intrinsic
     def stay_apart(_typingctx: Any) -> Any:

@@ -22,13 +22,13 @@ from ifd_kernels.book_state import (
     EMPTY_ORDERS,
     EXCESS_CANCELS,
     HEALTH,
-    LIMIT,
     LIVE,
     MOVED,
     REPLACED_ADDS,
     SIDE_CHANGES,
     SIDELESS_ORDERS,
     STAMP,
+    TENDED,
     UNKNOWN_CANCELS,
     UNKNOWN_MODIFIES,
     UNPRICED_ORDERS,
@@ -57,17 +57,9 @@ from ifd_kernels.layout import (
     Ring,
 )
 from ifd_kernels.levels import clear_side, drop_level, lift_level
-from ifd_kernels.orders import (
-    ASK,
-    BID,
-    NO_ORDER,
-    SIDELESS,
-    copy_order,
-    find_order,
-    free_place,
-    home_of,
-    remove_order,
-)
+from ifd_kernels.order_growth import find_live, tend_tables
+from ifd_kernels.orders import ASK, BID, LINE, NO_ORDER, SIDELESS, free_place, home_of, remove_order
+from ifd_kernels.plain_events import add_plain, cancel_plain, count_order, modify_plain
 from ifd_kernels.touches import read_touch
 
 __all__ = [
@@ -83,11 +75,10 @@ __all__ = [
 
 
 # Events between a prefetch and its use. 12/6, 16/4, 16/8, 24/8 and 32/8 cost the same or up to 5 ns
-# more (W1, loaded machine). Tried as well, none of it quicker: an own look-up for A, so that its
-# miss is predictable; levels that are moved at once rather than left as ghosts (63 against 61 ns).
+# more (W1, loaded machine). Tried as well and not quicker: levels that are moved at once rather
+# than left as ghosts (63 against 61 ns).
 LOOK_AHEAD: Final = 8
 LOOK_NEAR: Final = 4
-MOVED_PER_EVENT: Final = 8  # places of the old order table
 
 
 @leaf
@@ -97,7 +88,9 @@ def prefetch_event(book: Book, ring: Ring, i: Integer) -> None:
     slot = natural(np.int64(ring.slot[i]))
     mask = book.orders.shape[0] - 1
     owner = (slot + 1) << 2
-    prefetch(book.orders, home_of(mask, owner, ring.order_id[i]))
+    home = home_of(mask, owner, ring.order_id[i])
+    prefetch(book.orders, home)
+    prefetch(book.orders, home + LINE)  # where three in ten look-ups go on to
     if book.counters[MOVED] >= 0:
         old_mask = book.old_orders.shape[0] - 1
         prefetch(book.old_orders, home_of(old_mask, owner, ring.order_id[i]))
@@ -129,68 +122,6 @@ def side_of(side: Integer) -> Integer:
 
 
 @kernel
-def move_orders(book: Book) -> None:
-    """Move a few entries of the old order table; dead ones are left behind. O(1)."""
-    stay_apart()
-    counters, old = book.counters, book.old_orders
-    for _ in range(MOVED_PER_EVENT):
-        place = counters[MOVED]
-        if place == old.shape[0]:
-            counters[MOVED] = -1
-            counters[LIMIT] = 0  # stops the next event once: the border frees the old table
-            return
-        owner = np.int64(old[place]["owner"])
-        if owner == 0:
-            counters[MOVED] = place + 1
-            continue
-        row = ((owner >> 2) - 1) << 1
-        if old[place]["stamp"] >= book.levels.sides[row]["cleared"]:
-            free = free_place(book.orders, owner, old[place]["order_id"])
-            copy_order(old, place, book.orders, free)
-            counters[USED] += 1
-        remove_order(old, place)
-
-
-@kernel
-def fetch_old_order(book: Book, owner: Integer, order_id: np.uint64) -> Integer:
-    """Move one order over from the old table; return its place in the new one, or NO_ORDER."""
-    stay_apart()
-    place = find_order(book.old_orders, owner, order_id)
-    if place == NO_ORDER:
-        return NO_ORDER
-    free = free_place(book.orders, owner, order_id)
-    copy_order(book.old_orders, place, book.orders, free)
-    book.counters[USED] += 1
-    remove_order(book.old_orders, place)
-    return free
-
-
-@leaf
-def find_live(book: Book, slot: Integer, order_id: np.uint64) -> Integer:
-    """Return the place of a live order, NO_ORDER if there is none."""
-    owner = (slot + 1) << 2
-    place = find_order(book.orders, owner, order_id)
-    if place == NO_ORDER:
-        if book.counters[MOVED] >= 0:
-            place = fetch_old_order(book, owner, order_id)
-        if place == NO_ORDER:
-            return NO_ORDER
-    place = natural(place)
-    if book.orders[place]["stamp"] < book.levels.sides[slot << 1]["cleared"]:
-        remove_order(book.orders, place)
-        book.counters[USED] -= 1
-        return NO_ORDER
-    return place
-
-
-@leaf
-def count_order(book: Book, slot: Integer, side: Integer, change: Integer) -> None:
-    """Count an order that comes (1) or goes (-1)."""
-    book.counters[LIVE] += change
-    book.levels.sides[natural((slot << 1) + (side & 1))]["orders"] += change
-
-
-@kernel
 def replace_order(
     book: Book, slot: Integer, old_side: Integer, side: Integer, price: Integer, size: Integer
 ) -> bool:
@@ -218,6 +149,30 @@ def note_new(book: Book, action: Integer, side: Integer, price: Integer, size: I
 
 
 @leaf
+def apply_quick(
+    book: Book,
+    action: Integer,
+    slot: Integer,
+    side: Integer,
+    order_id: np.uint64,
+    price: Integer,
+    size: Integer,
+) -> None:
+    """Apply an A, C or M: at once where it is plain, else by `apply_order`.
+
+    What is odd about an event costs a call, and is decided in one place, whatever the action.
+    """
+    if action == ACTION_MODIFY:
+        plain = modify_plain(book, slot, side, order_id, price, size)
+    elif action == ACTION_ADD:
+        plain = add_plain(book, slot, side, order_id, price, size)
+    else:
+        plain = cancel_plain(book, slot, order_id, size)
+    if not plain:
+        apply_order(book, action, slot, side, order_id, price, size)
+
+
+@kernel
 def apply_order(
     book: Book,
     action: Integer,
@@ -227,10 +182,9 @@ def apply_order(
     price: Integer,
     size: Integer,
 ) -> None:
-    """Apply an A, C or M: take the old order off its level, put the new one on its level.
-
-    There is one call for each of these steps, so that the loop holds each of them once.
-    """
+    """Apply any A, C or M: take the old order off its level, put the new one on its level."""
+    stay_apart()
+    slot = natural(slot)
     counters, orders = book.counters, book.orders
     place = find_live(book, slot, order_id)
     gone, lifted = False, action != ACTION_CANCEL and size != 0
@@ -335,14 +289,14 @@ def apply_event(book: Book, ring: Ring, i: Integer) -> Integer:
     slot = natural(np.int64(ring.slot[i]))
     action = np.int64(ring.action[i])
     flags = np.int64(ring.flags[i])
-    if book.counters[MOVED] >= 0:
-        move_orders(book)
+    if book.counters[TENDED] != 0:
+        tend_tables(book)
     bits: Integer = APPLIED
     ordered = np.int64(action == ACTION_MODIFY) | np.int64(action == ACTION_ADD)
     if ordered | np.int64(action == ACTION_CANCEL) != 0:
         side = side_of(np.int64(ring.side[i]))
         price, size = ring.price_1e9[i], np.int64(ring.size[i])
-        apply_order(book, action, slot, side, ring.order_id[i], price, size)
+        apply_quick(book, action, slot, side, ring.order_id[i], price, size)
     elif action == ACTION_CLEAR:
         clear_slot(book, slot)
         bits = BOOK_CLEARED

@@ -17,9 +17,10 @@ __all__ = ["HEALTH", "Book", "check_room"]
 class Book(NamedTuple):
     """All books, by instrument slot.
 
-    `orders` (power of two) is the order table, `old_orders` the smaller one that is being moved
-    into it (its length is 1 when there is none), `touch` (slots,) the best prices as read at each
-    instrument's last F_LAST, `counters` (COUNTERS,) the state and the health counters below.
+    `orders` (power of two) is the order table, `old_orders` the one that is being moved into it or,
+    before that, the one it will be moved into (its length is 1 when there is none), `touch`
+    (slots,) the best prices as read at each instrument's last F_LAST, `counters` (COUNTERS,) the
+    state and the health counters below.
     """
 
     orders: Records
@@ -45,7 +46,10 @@ EXCESS_CANCELS: Final = 12  # C of more than the order has left
 CLEARS: Final = 13  # R
 BAD_BOOK_FLAGS: Final = 14  # records with F_MAYBE_BAD_BOOK
 CROSSED_CHANGES: Final = 15  # BBO changes that left bid >= ask
-COUNTERS: Final = 16
+TENDED: Final = 16  # 1: `tend_tables` has something to do at each event
+TOUCHED: Final = 17  # events since the next table lies ready in `old_orders`; -1: there is none
+RELEASED: Final = 18  # events since a piece of the old table was given back; -1: there is none
+COUNTERS: Final = 19
 HEALTH: Final = {
     "replaced_adds": REPLACED_ADDS,
     "unknown_cancels": UNKNOWN_CANCELS,

@@ -60,7 +60,8 @@ RESERVE: Final = 1  # the most that one event can take
 FREE: Final = 2  # + log2 of the size; -1: no free block of this size
 HEAP_WORDS: Final = FREE + 32
 
-SCANNED: Final = 8  # levels compared at once; that many words lie unused at the slab's start
+SCANNED: Final = 8  # levels compared at once
+FIRST: Final = 2 * SCANNED  # of the slab; what lies before may be looked at, and is never a level
 SMALLEST: Final = 2  # log2 of the smallest block
 TOP_ROOM: Final = 7  # log2 of the biggest top block
 DEEP_ROOM: Final = 6  # log2 of a deep block
@@ -122,7 +123,7 @@ def change_room(levels: Levels, row: Integer, room: Integer) -> None:
     side = levels.sides
     old_room = np.int64(side[row]["room"])
     old_base = np.int64(side[row]["base"])
-    base: Integer = np.int64(SCANNED)
+    base: Integer = np.int64(FIRST)
     if room > 0:
         base = take_block(levels, room)
         move_levels(levels, old_base, base, np.int64(side[row]["length"]))

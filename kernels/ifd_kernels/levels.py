@@ -21,7 +21,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, last_greater, leaf, natural, stay_apart
+from ifd_kernels._jit import kernel, leaf, natural, stay_apart
+from ifd_kernels._words import last_equal, last_greater
 from ifd_kernels.layout import Integer
 from ifd_kernels.level_blocks import (
     DEEP_ROOM,
@@ -41,7 +42,7 @@ from ifd_kernels.level_blocks import (
     unlist_block,
 )
 
-__all__ = ["clear_side", "drop_level", "lift_level", "rank_level"]
+__all__ = ["clear_side", "drop_level", "lift_level", "move_order", "rank_level"]
 
 
 @leaf
@@ -231,3 +232,61 @@ def clear_side(levels: Levels, row: Integer) -> None:
     side[row]["ghosts"] = 0
     if side[row]["room"] > 0:
         change_room(levels, row, np.int64(0))
+
+
+@leaf
+def move_order(
+    levels: Levels,
+    row: Integer,
+    key: Integer,
+    contracts: Integer,
+    new_key: Integer,
+    new_contracts: Integer,
+    moved: Integer,
+) -> Integer:
+    """Take an order off level `key`, or if not `moved`, its contracts; put it on `new_key`.
+
+    Return 1 if the best level has changed, else 0. Quick where both levels stand among the best
+    eight and none begins or ends at the best price: one look finds the two.
+    """
+    side, quantity = levels.sides, levels.quantity
+    base = np.int64(side[row]["base"])
+    length = np.int64(side[row]["length"])
+    ghosts = np.int64(side[row]["ghosts"])
+    end = base + length
+    back = last_equal(levels.key, end - SCANNED, key)
+    new_back = last_equal(levels.key, end - SCANNED, new_key)
+    at, new_at = natural(end - 1 - back), natural(end - 1 - new_back)
+    left = quantity[at]["orders"] - moved
+    emptied = np.int64(left == 0)
+    far = np.int64(max(back, new_back) >= min(length, np.int64(SCANNED)))
+    crowded = np.int64((ghosts + 1) << 1 > length) | np.int64(back == 0)
+    if far | emptied & crowded != 0:
+        return move_slowly(levels, row, key, contracts, new_key, new_contracts, moved)
+    quantity[at]["contracts"] -= contracts
+    quantity[at]["orders"] = left
+    held = quantity[new_at]["orders"]
+    quantity[new_at]["contracts"] += new_contracts
+    quantity[new_at]["orders"] = held + moved
+    side[row]["ghosts"] = ghosts + emptied - np.int64(held == 0)
+    return np.int64(min(back, new_back) == 0)
+
+
+@kernel
+def move_slowly(
+    levels: Levels,
+    row: Integer,
+    key: Integer,
+    contracts: Integer,
+    new_key: Integer,
+    new_contracts: Integer,
+    moved: Integer,
+) -> Integer:
+    """Do what `move_order` does, step by step: levels may begin and end, however deep."""
+    stay_apart()
+    row = natural(row)
+    if moved == 0:
+        rank = drop_level(levels, row, key, contracts - new_contracts, moved)
+        return np.int64(rank == 0)
+    rank = drop_level(levels, row, key, contracts, moved)
+    return np.int64(rank == 0) | np.int64(lift_level(levels, row, new_key, new_contracts) == 0)

@@ -6,13 +6,8 @@ above hides that one by prefetching. (Single places, probed one by one: 0.51 fur
 of W1, which nothing has prefetched, for 0.37 like this; a table of 0.39 load.)
 Removal moves back who had to pass: no tombstones, no rot after hundreds of millions of records.
 A clear (R) touches no entry: orders older than their side's `cleared` stamp are dead, and are
-left out when the table is next rebuilt.
-
-Growth copies nothing at once: the border hands in a bigger empty array (0.2 to 1.6 ms), and each
-event then moves a few entries of the old one. What stalls is the system, which zeroes the new
-array's pages as they are first touched: 2 to 4 ms in all over the first 64 events at a million
-orders, 114 ms where the machine had never had the memory. An order found in
-the old array moves at once, so that everything else works on the new one only.
+left out when the table is next rebuilt. How it
+grows: `order_growth`.
 """
 
 from __future__ import annotations
@@ -21,7 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from ifd_kernels._jit import fold_product, kernel, leaf, natural, stay_apart
+from ifd_kernels._jit import kernel, leaf, natural, stay_apart
+from ifd_kernels._words import fold_product, opaque
 from ifd_kernels.layout import Integer, Records
 
 __all__ = [
@@ -31,6 +27,7 @@ __all__ = [
     "find_order",
     "free_place",
     "home_of",
+    "locate_order",
     "remove_order",
 ]
 
@@ -61,34 +58,39 @@ def home_of(mask: Integer, owner: Integer, order_id: np.uint64) -> Integer:
 
 
 @leaf
-def find_order(orders: Records, owner: Integer, order_id: np.uint64) -> Integer:
-    """Return the place of the order with `owner`'s slot, or NO_ORDER. O(1) expected."""
+def locate_order(orders: Records, owner: Integer, order_id: np.uint64) -> tuple[Integer, Integer]:
+    """Return the place of the order with `owner`'s slot, and 1; or where it belongs, and 0.
+
+    O(1) expected. Which of a line's places it is, is chance: nothing here branches on it.
+    """
     mask = orders.shape[0] - 1
     wanted = owner >> 2
     place = home_of(mask, owner, order_id)
     while True:
         other = natural(place + 1)
         one, two = np.int64(orders[place]["owner"]), np.int64(orders[other]["owner"])
-        is_one = np.int64(orders[place]["order_id"] == order_id) & np.int64(one >> 2 == wanted)
-        is_two = np.int64(orders[other]["order_id"] == order_id) & np.int64(two >> 2 == wanted)
-        if is_one | is_two != 0:
-            return natural(place + is_two)
-        if one == 0 or two == 0:
-            return NO_ORDER
+        differs_one = (orders[place]["order_id"] ^ order_id) | np.uint64((one >> 2) ^ wanted)
+        differs_two = (orders[other]["order_id"] ^ order_id) | np.uint64((two >> 2) ^ wanted)
+        differs = min(differs_one, differs_two)
+        if min(differs, np.uint64(min(one, two))) == 0:
+            break
         place = natural((place + LINE) & mask)
+    found = np.int64(differs == 0)
+    first = differs_one if found else np.uint64(one)
+    return natural(place + opaque(np.int64(first != 0))), found
+
+
+@leaf
+def find_order(orders: Records, owner: Integer, order_id: np.uint64) -> Integer:
+    """Return the place of the order with `owner`'s slot, or NO_ORDER. O(1) expected."""
+    place, found = locate_order(orders, owner, order_id)
+    return place if found else np.int64(NO_ORDER)
 
 
 @leaf
 def free_place(orders: Records, owner: Integer, order_id: np.uint64) -> Integer:
     """Return the place where an order that is not in the table belongs."""
-    mask = orders.shape[0] - 1
-    place = home_of(mask, owner, order_id)
-    while True:
-        if orders[place]["owner"] == 0:
-            return place
-        if orders[natural(place + 1)]["owner"] == 0:
-            return natural(place + 1)
-        place = natural((place + LINE) & mask)
+    return locate_order(orders, owner, order_id)[0]
 
 
 @leaf

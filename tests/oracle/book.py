@@ -12,7 +12,9 @@ __all__ = ["Book", "Event", "Order", "Touch", "apply_event", "levels", "orders",
 
 COVERS = (
     *("apply_batch", "prefetch_event", "prefetch_levels", "book_state.check_room"),
-    *("touches.best_level", "touches.read_touch"),
+    *("order_growth.find_live", "order_growth.move_orders", "order_growth.tend_tables"),
+    *("plain_events.add_plain", "plain_events.cancel_plain", "plain_events.count_order"),
+    *("plain_events.modify_plain", "touches.best_level", "touches.read_touch"),
 )
 
 UNDEF_PRICE = 2**63 - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Table", "find_order", "free_place", "remove_order"]
 
-COVERS = ("copy_order", "home_of")  # where in the table an order lies
+COVERS = ("copy_order", "home_of", "locate_order")  # where in the table an order lies
 
 Table = dict[tuple[int, int], int]  # (slot, order id): price
 
