@@ -90,7 +90,7 @@ def replay_rate(arguments: list[str], passes: int = PASSES) -> tuple[float, floa
 
 
 def kernel_costs(arguments: list[str], *, whole: bool) -> dict[str, float]:
-    """Return ns an event of framing, and of resolving and the whole loop or else the book alone.
+    """Return ns an event of the whole loop, framing and all, or else of framing and book apart.
 
     Apart, because each has an order table that fills a cache which both would share.
     """
@@ -119,6 +119,13 @@ def _one_pass(arguments: list[str], *, whole: bool) -> tuple[dict[str, int], int
     framer = Framer(ring, source.header.version, max_events=SLICE)
     costs, events = {"frame": 0, "apply": 0}, 0
     for chunk in source.chunks():
+        if whole:  # frames and resolves too
+            began = time.thread_time_ns()
+            engine.feed(framer, chunk)
+            costs["apply"] += time.thread_time_ns() - began
+            engine.take_rows()
+            engine.take_signals()
+            continue
         frames = framer.frames(chunk)
         while True:
             began = time.thread_time_ns()
@@ -129,18 +136,13 @@ def _one_pass(arguments: list[str], *, whole: bool) -> tuple[dict[str, int], int
             start, stop = int(cursor[CONSUMED]), int(cursor[PUBLISHED])
             events += stop - start
             began = time.thread_time_ns()
-            if whole:  # resolves too
-                engine.apply_published()
-            else:
-                engine.instruments.resolve(ring, start, stop)
-                began = time.thread_time_ns()
-                alone = books.add_slots(alone, engine.instruments.capacity)
-                alone = books.apply(ring, start, stop, alone)
-                cursor[CONSUMED] = stop
+            engine.instruments.resolve(ring, start, stop)
+            began = time.thread_time_ns()
+            alone = books.add_slots(alone, engine.instruments.capacity)
+            alone = books.apply(ring, start, stop, alone)
+            cursor[CONSUMED] = stop
             costs["apply"] += time.thread_time_ns() - began
-            engine.take_rows()
-            engine.take_signals()
-    return costs, events
+    return costs, events or framer.counts()["events"]
 
 
 @row
@@ -150,12 +152,12 @@ def kernels(folder: Path) -> list[dict[str, Any]]:
     for preset, book_ns, all_ns in (("w1", 40, 60), ("w2", 90, 110)):
         arguments = workload(folder, preset, RECORDS)
         spent = kernel_costs(arguments, whole=True)
-        book = kernel_costs(arguments, whole=False)["apply"]
+        apart = kernel_costs(arguments, whole=False)
         label = f"{preset.upper()}, {RECORDS // 1_000_000} M records"
         total = sum(spent.values())
         if preset == "w1":
-            rows.append(_ns("frame + transpose to the ring", 8, spent["frame"], label))
-        rows.append(_ns("book with BBO", book_ns, book, label))
+            rows.append(_ns("frame + transpose to the ring", 8, apart["frame"], label))
+        rows.append(_ns("book with BBO", book_ns, apart["apply"], label))
         rows.append(_ns("all kernels, wire to windows, one core", all_ns, total, label))
     return rows
 

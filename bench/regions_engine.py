@@ -29,7 +29,7 @@ def advance_events() -> Thunk:
     engine.instruments.resolve(engine.state.ring, 0, EVENTS)
     engine.use_slots()
     state = engine.state
-    return lambda: advance(state, EVENTS)
+    return lambda: advance(state, EVENTS, EVENTS)
 
 
 @region("engine.advance_seconds", events=EVENTS, covers=("windows", "pressure"))

@@ -28,20 +28,25 @@ from ifd_fast.scores import (
     unknown_expected,
 )
 from ifd_kernels.engine import Engine as EngineState
-from ifd_kernels.engine import advance, pass_time
+from ifd_kernels.engine import pass_time
+from ifd_kernels.feeding import Names, Wire, feed_bytes
 from ifd_kernels.layout import (
     CONSUMED,
     DONE,
     NEED_LEVELS,
+    NEED_NAMES,
     NEED_ORDERS,
     NEED_ROWS,
     NEED_SESSION,
+    NEED_SLOTS,
     PUBLISHED,
+    RING_FULL,
     SECOND_NS,
     Integer,
 )
 from ifd_kernels.votes import OPEN, ROWS
 from ifd_kernels.windows import set_next
+from ifd_kernels.wire import COUNTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +62,13 @@ if TYPE_CHECKING:
 __all__ = ["FlowEngine", "RecordHandler"]
 
 _NEVER_NS: Final = 2**62
+_NO_BYTES: Final = np.zeros(0, np.uint8)
+_NO_WIRE: Final = Wire(
+    np.zeros(256, np.int64),
+    np.zeros((1, 2), np.int64),
+    np.zeros((1, 2), np.int64),
+    np.zeros(COUNTERS, np.int64),
+)
 _FULL_SESSION_BINS: Final = 276  # of 300 s; without history, votes are expected evenly
 
 
@@ -122,6 +134,7 @@ class FlowEngine:
         self._joined_version: tuple[int, ...] = ()
         self._scheduled: list[tuple[int, Callable[[], object]]] = []
         self._full_rows: list[NDArray[np.void]] = []
+        self._in_stages = type(self)._advance is not FlowEngine._advance  # noqa: SLF001
 
     @property
     def watermark_ns(self) -> int:
@@ -139,19 +152,49 @@ class FlowEngine:
 
     def feed(self, framer: Framer, chunk: Buffer) -> None:
         """Apply the next bytes of a stream that `framer` frames into this engine's ring."""
-        for handed in framer.frames(chunk):
-            self.apply_published()
+        for handed in framer.frames(chunk, None if self._in_stages else self._apply):
+            if self._in_stages:
+                self.apply_published()
             if handed and self.on_records is not None:
                 self._rename(partial(self.on_records, handed))
 
     def apply_published(self) -> None:
         """Apply every event that stands in the ring."""
+        if not self._in_stages:
+            self._apply(_NO_BYTES, 0, 0, _NO_WIRE)
+            return
         cursor = self.state.ring.cursor
         while cursor[CONSUMED] < cursor[PUBLISHED]:
             start, stop = int(cursor[CONSUMED]), self._next_stop()
             self.instruments.resolve(self.state.ring, start, stop)
             self.use_slots()
             self._advance(stop)
+
+    def _apply(self, data: NDArray[np.uint8], start: int, stop: int, wire: Wire) -> tuple[int, int]:
+        """Frame `data[start:stop]` and apply it; return what framing said, and where it stopped."""
+        at, framed = start, RING_FULL
+        self.use_slots()
+        while True:
+            names = self._names()
+            due_ns = self._scheduled[0][0] if self._scheduled else -1
+            status, at, framed = feed_bytes(
+                self.state, names, wire, data, at, stop, due_ns, framed, -1
+            )
+            if status == DONE:
+                return framed, at
+            if status == NEED_SLOTS:
+                self.instruments.note_new()
+                self.use_slots()
+            elif status == NEED_NAMES:
+                self.before_names()
+                self._scheduled.pop(0)[1]()
+                self.use_slots()
+            else:
+                self._mend(status)
+
+    def _names(self) -> Names:
+        known = self.instruments
+        return Names(known.id_map, known.seen, known.counts)
 
     def schedule(self, ts_recv_ns: int, action: Callable[[], object]) -> None:
         """Have `action` run before the first event received at `ts_recv_ns` or later."""
@@ -160,9 +203,15 @@ class FlowEngine:
     def _advance(self, stop: int) -> None:
         """Apply the events up to sequence number `stop`, whose slots are resolved.
 
-        Where it pauses changes no result, so a subclass may look at the state between events.
+        Where it pauses changes no result, so a subclass may look at the state between events;
+        it pays for that: framing, resolving and applying are then calls of their own.
         """
-        while status := advance(self.state, stop):
+        while True:
+            status, _, _ = feed_bytes(
+                self.state, self._names(), _NO_WIRE, _NO_BYTES, 0, 0, -1, DONE, stop
+            )
+            if status == DONE:
+                return
             self._mend(status)
 
     def _next_stop(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ifd_fast.alignment import place_zeros
 from ifd_fast.errors import ConfigError
 from ifd_kernels.layout import BUCKET, PANE, SECOND_NS, UNDEF_PRICE
 from ifd_kernels.pressure import CARRY, CLOCK, COUNTERS, ROW, Flow
@@ -130,10 +131,10 @@ def grow_flow(flow: Flow, capacity_slots: int) -> Flow:
     open_seconds = flow.busy.shape[0]
     panes_kept = flow.panes.shape[0] // old
     return flow._replace(
-        buckets=np.concatenate([flow.buckets, _free_buckets(added * open_seconds)]),
+        buckets=_extend(flow.buckets, _free_buckets(added * open_seconds)),
         busy=np.concatenate([flow.busy, np.zeros((open_seconds, added), np.int32)], axis=1),
         fresh=np.concatenate([flow.fresh, np.zeros(added * open_seconds, np.int64)]),
-        panes=np.concatenate([flow.panes, _free_panes(added * panes_kept)]),
+        panes=_extend(flow.panes, _free_panes(added * panes_kept)),
         carry=np.concatenate([flow.carry, _empty_carry(added)]),
         rows=np.concatenate([flow.rows, np.zeros(2 * added, ROW)]),
     )
@@ -149,14 +150,20 @@ def empty_slots(flow: Flow, slots: NDArray[np.int64]) -> None:
     flow.carry[slots] = _empty_carry(1)[0]
 
 
+def _extend(old: NDArray[np.void], new: NDArray[np.void]) -> NDArray[np.void]:
+    both = place_zeros(len(old) + len(new), old.dtype)
+    both[: len(old)], both[len(old) :] = old, new
+    return both
+
+
 def _free_buckets(count: int) -> NDArray[np.void]:
-    buckets = np.zeros(count, BUCKET)
+    buckets = place_zeros(count, BUCKET)
     buckets["second"] = -1
     return buckets
 
 
 def _free_panes(count: int) -> NDArray[np.void]:
-    panes = np.zeros(count, PANE)
+    panes = place_zeros(count, PANE)
     panes["pane"] = -1
     panes["mid2_open_1e9"] = UNDEF_PRICE
     return panes

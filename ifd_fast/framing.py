@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ifd_fast.alignment import place_zeros
 from ifd_fast.errors import FormatError, TruncatedError, UsageError
 from ifd_fast.header import VERSIONS, refuse_version
 from ifd_kernels import wire
+from ifd_kernels.feeding import Wire
 from ifd_kernels.layout import (
     CONSUMED,
     DONE,
@@ -38,6 +40,7 @@ __all__ = [
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Buffer: TypeAlias = bytes | bytearray | memoryview | Bytes
+Apply: TypeAlias = Callable[[Bytes, int, int, Wire], tuple[int, int]]
 
 # All record types of DBN 1 to 3.
 _KNOWN_RTYPES: Final = (
@@ -80,18 +83,21 @@ def allocate_ring(capacity_events: int) -> Ring:
         raise UsageError(
             f"`capacity_events` must be a power of two, was {capacity_events}. Use {proposal}."
         )
-    return Ring(
-        ts_event_ns=np.zeros(capacity_events, np.int64),
-        ts_recv_ns=np.zeros(capacity_events, np.int64),
-        order_id=np.zeros(capacity_events, np.uint64),
-        price_1e9=np.zeros(capacity_events, np.int64),
-        size=np.zeros(capacity_events, np.uint32),
-        instrument_id=np.zeros(capacity_events, np.uint32),
-        sequence=np.zeros(capacity_events, np.uint32),
-        slot=np.full(capacity_events, -1, np.int32),
-        flags=np.zeros(capacity_events, np.uint8),
-        action=np.zeros(capacity_events, np.uint8),
-        side=np.zeros(capacity_events, np.uint8),
+    events = capacity_events
+    slot = place_zeros(events, np.int32, 35)
+    slot[:] = -1
+    return Ring(  # each column five lines further into its page than the one before
+        ts_event_ns=place_zeros(events, np.int64),
+        ts_recv_ns=place_zeros(events, np.int64, 5),
+        order_id=place_zeros(events, np.uint64, 10),
+        price_1e9=place_zeros(events, np.int64, 15),
+        size=place_zeros(events, np.uint32, 20),
+        instrument_id=place_zeros(events, np.uint32, 25),
+        sequence=place_zeros(events, np.uint32, 30),
+        slot=slot,
+        flags=place_zeros(events, np.uint8, 40),
+        action=place_zeros(events, np.uint8, 45),
+        side=place_zeros(events, np.uint8, 50),
         cursor=np.zeros(2, np.int64),
     )
 
@@ -150,18 +156,22 @@ class Framer:
         self.ring = ring
         self._name = name
         self._max_events = max_events
-        self._record_bytes = record_bytes(version, ts_out=ts_out)
         self._handed = np.zeros((_HANDED_MAX, 2), np.int64)
         self._refused = np.zeros((_REFUSALS_KEPT, 2), np.int64)
         self._counters = np.zeros(wire.COUNTERS, np.int64)
+        lengths = record_bytes(version, ts_out=ts_out)
+        self._wire = Wire(lengths, self._handed, self._refused, self._counters)
         self._counters[wire.COUNT_BYTES] = offset
         self._carry: Bytes = np.zeros(_RECORD_BYTES_MAX, np.uint8)
         self._carried = 0
         self._dead_end = ""
         self._unfinished = False
 
-    def frames(self, chunk: Buffer) -> Iterator[list[Handed]]:
+    def frames(self, chunk: Buffer, apply: Apply | None = None) -> Iterator[list[Handed]]:
         """Take the next bytes of the stream; exhaust what this returns before the next call.
+
+        `apply(data, start, stop, wire)` frames like `wire.frame_batch` and consumes the events
+        too, all of them; then only lists that hold something are yielded.
 
         Raises
         ------
@@ -175,9 +185,9 @@ class Framer:
             raise FormatError(self._dead_end)
         self._refuse_unfinished()
         self._unfinished = True
-        return self._frames(_as_bytes(chunk))
+        return self._frames(_as_bytes(chunk), apply)
 
-    def _frames(self, data: Bytes) -> Iterator[list[Handed]]:
+    def _frames(self, data: Bytes, apply: Apply | None) -> Iterator[list[Handed]]:
         start = 0
         if self._carried:
             start = self._mend_carry(data)
@@ -185,8 +195,8 @@ class Framer:
                 self._unfinished = False
                 return
             # A mended record waits in the ring for the rest of its chunk: one yield, not two.
-            yield from self._walk(self._carry, 0, self._carried, hold=True)
-        yield from self._walk(data, start, len(data), hold=False)
+            yield from self._walk(self._carry, 0, self._carried, None, hold=True)
+        yield from self._walk(data, start, len(data), apply, hold=False)
         self._unfinished = False
 
     def finish(self) -> None:
@@ -230,23 +240,29 @@ class Framer:
         self._carried += taken
         return taken
 
-    def _walk(self, data: Bytes, start: int, stop: int, *, hold: bool) -> Iterator[list[Handed]]:
+    def _frame(self, data: Bytes, start: int, stop: int, into: Wire) -> tuple[int, int]:
+        return wire.frame_batch(
+            data,
+            start,
+            stop,
+            into.record_bytes,
+            self._max_events,
+            self.ring,
+            into.handed,
+            into.refused,
+            into.counters,
+        )
+
+    def _walk(
+        self, data: Bytes, start: int, stop: int, apply: Apply | None, *, hold: bool
+    ) -> Iterator[list[Handed]]:
         """Frame `data[start:stop]` and carry what is left; `hold`: more bytes follow at once."""
         cursor = self.ring.cursor
+        step = apply or self._frame
         while True:
             before = start
             handed_before = int(self._counters[wire.COUNT_HANDED])
-            status, start = wire.frame_batch(
-                data,
-                start,
-                stop,
-                self._record_bytes,
-                self._max_events,
-                self.ring,
-                self._handed,
-                self._refused,
-                self._counters,
-            )
+            status, start = step(data, start, stop, self._wire)
             handed = self._copy_handed(data, start, handed_before)
             unconsumed = cursor[PUBLISHED] > cursor[CONSUMED]
             if handed or (unconsumed and not (hold and status == DONE)):

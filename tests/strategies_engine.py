@@ -192,7 +192,13 @@ def as_sessions(edges: Sequence[tuple[int, int]] = tuple(SESSIONS)) -> Sessions:
     return Sessions("test", dates, array[:, 0].copy(), array[:, 1].copy(), "test")
 
 
-def make_engine(settings: dict[str, int], *, instruments: int = 1, **changes: Any) -> FlowEngine:
+def make_engine(
+    settings: dict[str, int],
+    *,
+    instruments: int = 1,
+    kind: type[FlowEngine] = FlowEngine,
+    **changes: Any,
+) -> FlowEngine:
     """Return an engine with everything at its smallest, an option and its future defined."""
     profile = Profile(
         window_s=settings["window_s"],
@@ -203,7 +209,7 @@ def make_engine(settings: dict[str, int], *, instruments: int = 1, **changes: An
         book_capacity_instruments=instruments,
         **changes,
     )
-    engine = FlowEngine(profile, as_sessions())
+    engine = kind(profile, as_sessions())
     engine.instruments.add_definition(define(OPTION))
     engine.instruments.add_definition(define(FUTURE, "ESM4", "F"))
     engine.use_slots()

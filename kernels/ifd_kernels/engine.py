@@ -37,6 +37,7 @@ from ifd_kernels.layout import (
     NEED_ROWS,
     NEED_SESSION,
     SECOND_NS,
+    TOUCH_CROSSED,
     Integer,
     Records,
     Ring,
@@ -53,6 +54,7 @@ from ifd_kernels.pressure import (
     add_trade,
     note_mark,
     note_touch,
+    prefetch_pane,
 )
 from ifd_kernels.scoring import score_instant
 from ifd_kernels.votes import TAIL_NS, TAILS, Score, check_votes_room, note_flow
@@ -277,10 +279,11 @@ def take_marks(engine: Engine, i: Integer, bits: Integer, ts_ns: Integer) -> Non
 
 
 @kernel
-def advance(engine: Engine, stop: Integer) -> Integer:
+def advance(engine: Engine, stop: Integer, known: Integer) -> Integer:
     """Apply the ring's events from CONSUMED up to sequence number `stop`; O(events).
 
-    Every event's slot is resolved. Returns DONE, or a NEED_* status with CONSUMED at the first
+    Every event's slot is resolved up to `known`, at least `stop`: so far ahead the book looks.
+    Returns DONE, or a NEED_* status with CONSUMED at the first
     event that is not applied. What happens once in a hundred events is called, the rest is one
     loop: a call passes each of some 60 arrays as seven words.
     """
@@ -289,9 +292,11 @@ def advance(engine: Engine, stop: Integer) -> Integer:
     mask = ring.action.shape[0] - 1
     for sequence in range(ring.cursor[CONSUMED], stop):
         i = natural(sequence & mask)
-        if sequence + LOOK_AHEAD < stop:
+        if sequence + LOOK_AHEAD < known:
             prefetch_event(book, ring, (sequence + LOOK_AHEAD) & mask)
-            prefetch_levels(book, ring, (sequence + LOOK_NEAR) & mask)
+            near = natural((sequence + LOOK_NEAR) & mask)
+            prefetch_levels(book, ring, near)
+            prefetch_pane(flow, natural(np.int64(ring.slot[near])))
         flags = ring.flags[i]
         ts_ns = ring.ts_event_ns[i]
         timely = is_timely(flags, ts_ns, ring.ts_recv_ns[i])
@@ -305,6 +310,9 @@ def advance(engine: Engine, stop: Integer) -> Integer:
         if status != DONE:
             ring.cursor[CONSUMED] = sequence
             return status
+        slot = natural(np.int64(ring.slot[i]))
+        touch = book.touch[slot]
+        ofi, state = touch["ofi"], np.int64(touch["state"])
         bits = apply_event(book, ring, i)
         action = ring.action[i]
         engine.actions[action] += 1
@@ -315,11 +323,9 @@ def advance(engine: Engine, stop: Integer) -> Integer:
             if ahead or (flags & F_SNAPSHOT) != 0:
                 ts_ns = np.int64(-1)  # it stands at the watermark
         if bits & BBO_CHANGED:
-            slot = natural(np.int64(ring.slot[i]))
-            touch = book.touch[slot]
-            note_touch(
-                flow, slot, ts_ns, touch["ofi"], touch["bid_price_1e9"], touch["ask_price_1e9"]
-            )
+            bid, ask = touch["bid_price_1e9"], touch["ask_price_1e9"]
+            crossed = (state | np.int64(touch["state"])) & TOUCH_CROSSED
+            note_touch(flow, slot, ts_ns, touch["ofi"] - ofi, bid, ask, crossed)
         if action == ACTION_TRADE:
             take_trade(engine, i, ahead)
         if (bits & BOOK_CLEARED) != 0 or (flags & F_MAYBE_BAD_BOOK) != 0:

@@ -66,6 +66,7 @@ REFUSED: Final = 7  # bytes that can't be walked: nothing after this offset is r
 NEED_VOTES: Final = 8  # the scorer's log of votes must grow
 NEED_SESSION: Final = 9  # another trading session is in force: join its baselines
 NEED_SIGNALS: Final = 10  # the scorer's rows are full: take them or grow
+NEED_NAMES: Final = 11  # the next event comes after something that is scheduled: do that first
 
 
 class Ring(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, leaf, natural
+from ifd_kernels._jit import kernel, leaf, natural, prefetch
 from ifd_kernels.layout import (
     MARK_CROSSED,
     MARK_HALTED,
@@ -39,6 +39,7 @@ __all__ = [
     "note_mark",
     "note_touch",
     "open_pane",
+    "prefetch_pane",
 ]
 
 # Counters of Flow.counters.
@@ -100,7 +101,6 @@ CARRY: Final = np.dtype(
     [
         ("bid_price_1e9", "<i8"),  # as of the last sealed pane's end
         ("ask_price_1e9", "<i8"),
-        ("ofi_seen", "<i8"),  # of the touch's cumulative OFI, what panes already hold
         ("crossed_since_ns", "<i8"),  # -1: not crossed, or halted
         ("halted", "<i8"),  # 1: as the last status record says
         ("marks", "<i8"),  # lasting marks as of the last sealed pane's end
@@ -198,19 +198,32 @@ def pane_at(flow: Flow, ts_ns: Integer) -> Integer:
 
 
 @leaf
+def prefetch_pane(flow: Flow, slot: Integer) -> None:
+    """Ask for the line that a BBO change of `slot` will write."""
+    clock = flow.clock[0]
+    prefetch(flow.panes, slot * (clock["pane_mask"] + 1) + (clock["pane"] & clock["pane_mask"]))
+
+
+@leaf
 def note_touch(
-    flow: Flow, slot: Integer, ts_ns: Integer, ofi: Integer, bid: Integer, ask: Integer
+    flow: Flow,
+    slot: Integer,
+    ts_ns: Integer,
+    ofi: Integer,
+    bid: Integer,
+    ask: Integer,
+    crossed: Integer,
 ) -> None:
     """Keep a BBO change at `ts_ns`, or at the watermark if `ts_ns` is negative. O(1).
 
-    `ofi` is the touch's cumulative order-flow imbalance. A change inside a sealed pane becomes
-    the first open pane's touch, for what follows it; its imbalance is added nowhere.
+    `ofi` is the order-flow imbalance of this change alone; `crossed` is not 0 if the book was
+    crossed before it or is now. A change inside a sealed pane becomes the first open pane's
+    touch, for what follows it; its imbalance is added nowhere.
     """
     clock = flow.clock[0]
-    carry = flow.carry[slot]
-    step = ofi - carry["ofi_seen"]
-    carry["ofi_seen"] = ofi
+    step: Integer = ofi
     if clock["watermark_ns"] < 0:  # before event time begins there are no panes
+        carry = flow.carry[slot]
         carry["bid_price_1e9"] = bid
         carry["ask_price_1e9"] = ask
         note_crossing(flow, slot, ts_ns, bid, ask)
@@ -226,7 +239,7 @@ def note_touch(
     entry["bid_price_1e9"] = bid
     entry["ask_price_1e9"] = ask
     entry["touched"] = 1
-    if bid >= ask or carry["crossed_since_ns"] >= 0:
+    if crossed != 0:
         note_crossing(flow, slot, when, bid, ask)
 
 
