@@ -34,11 +34,13 @@ __all__ = [
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
-# One buffer of 1 MiB: 11 ns a record with framing (128 KiB 15, 256 KiB 13, 2 MiB 10.5).
-RAW_CHUNK_BYTES: Final = 1 << 20
-# Decompression goes round four buffers, which must fit the second cache together: 52 ns a record
-# with 1 MiB each, 47 with 256 KiB, 46 into a single one.
-ZSTD_CHUNK_BYTES: Final = 1 << 18
+# One buffer of 2 MiB. What Python does between two chunks meets cold caches: of a replay's CPU,
+# 1 MiB takes 4 % more, 512 KiB 3 %.
+RAW_CHUNK_BYTES: Final = 1 << 21
+# Decompression goes round four buffers. It is quickest where they fit the second cache together
+# (47 ns a record with 256 KiB each, 52 with 1 MiB), but replay is the slower of the two threads:
+# of its CPU, 256 KiB take 15 % more than 1 MiB, 512 KiB 4 % more, 2 MiB 5 % less, 4 MiB 7 % less.
+ZSTD_CHUNK_BYTES: Final = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
