@@ -29,7 +29,7 @@ from ifd_fast.scores import (
 )
 from ifd_kernels.engine import Engine as EngineState
 from ifd_kernels.engine import pass_time
-from ifd_kernels.feeding import Names, Wire, feed_bytes
+from ifd_kernels.feeding import NOTHING_DUE_NS, Names, Wire, feed_bytes
 from ifd_kernels.layout import (
     CONSUMED,
     DONE,
@@ -176,18 +176,20 @@ class FlowEngine:
         self.use_slots()
         while True:
             names = self._names()
-            due_ns = self._scheduled[0][0] if self._scheduled else -1
+            due_ns = self._scheduled[0][0] if self._scheduled else NOTHING_DUE_NS
             status, at, framed = feed_bytes(
                 self.state, names, wire, data, at, stop, due_ns, framed, -1
             )
             if status == DONE:
                 return framed, at
             if status == NEED_SLOTS:
-                self.instruments.note_new()
+                if self.instruments.slots > self.state.flow.clock[0]["slots"]:
+                    self.instruments.note_opened()
+                else:
+                    self.instruments.grow()
                 self.use_slots()
             elif status == NEED_NAMES:
-                self.before_names()
-                self._scheduled.pop(0)[1]()
+                self._rename(self._scheduled.pop(0)[1])
                 self.use_slots()
             else:
                 self._mend(status)
@@ -208,7 +210,7 @@ class FlowEngine:
         """
         while True:
             status, _, _ = feed_bytes(
-                self.state, self._names(), _NO_WIRE, _NO_BYTES, 0, 0, -1, DONE, stop
+                self.state, self._names(), _NO_WIRE, _NO_BYTES, 0, 0, NOTHING_DUE_NS, DONE, stop
             )
             if status == DONE:
                 return

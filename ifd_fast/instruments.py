@@ -158,13 +158,6 @@ class Instruments:
             self._known.append(self._new(instrument_id))
             self._links.note_id(instrument_id)
 
-    def note_new(self) -> None:
-        """Take note of slots that a kernel opened; if it opened none, make room as `grow` does."""
-        if self.slots == len(self._known):
-            self.grow()
-        else:
-            self.note_opened()
-
     def grow(self) -> None:
         """Make room for more slots, twice as many, or from 4,096 on a quarter; none moves.
 

@@ -88,7 +88,7 @@ class Border:
 
 @given(
     runs,
-    st.lists(st.integers(OPEN - 1, OPEN + 12), max_size=3),
+    st.lists(st.integers(OPEN - 1, OPEN + 12) | st.just(-1), max_size=3),
     st.lists(st.integers(0, 10**6), max_size=3),
     st.sampled_from([1, 16]),
     st.sampled_from([FlowEngine, Pausing]),

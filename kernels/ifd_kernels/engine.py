@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, leaf, natural
+from ifd_kernels._jit import kernel, leaf, natural, prefetch
 from ifd_kernels.book import (
     LOOK_AHEAD,
     LOOK_NEAR,
@@ -54,7 +54,6 @@ from ifd_kernels.pressure import (
     add_trade,
     note_mark,
     note_touch,
-    prefetch_pane,
 )
 from ifd_kernels.scoring import score_instant
 from ifd_kernels.votes import TAIL_NS, TAILS, Score, check_votes_room, note_flow
@@ -276,6 +275,13 @@ def take_marks(engine: Engine, i: Integer, bits: Integer, ts_ns: Integer) -> Non
     if flags & F_MAYBE_BAD_BOOK:
         note_mark(flow, slot, ts_ns, MARK_BAD_BOOK, 1)
         engine.score.marks[slot] |= np.uint16(MARK_BAD_BOOK)
+
+
+@leaf
+def prefetch_pane(flow: Flow, slot: Integer) -> None:
+    """Ask for the line that a BBO change of `slot` will write."""
+    clock = flow.clock[0]
+    prefetch(flow.panes, slot * (clock["pane_mask"] + 1) + (clock["pane"] & clock["pane_mask"]))
 
 
 @kernel

@@ -32,6 +32,7 @@ from ifd_kernels.wire import frame_batch
 __all__ = ["Names", "Wire", "feed_bytes"]
 
 SLICE: Final = 1_024
+NOTHING_DUE_NS: Final = -2  # an event without ts_recv has -1
 GATHERED: Final = 8_192  # events framed before new slots are shown to the border, all at once
 
 
@@ -81,7 +82,7 @@ def resolve_some(
     Returns (DONE, first unresolved), (NEED_NAMES, first due) or (NEED_SLOTS, first unresolved).
     """
     ring = engine.ring
-    due = stop if due_ns < 0 else first_due(ring, start, stop, due_ns)
+    due = stop if due_ns == NOTHING_DUE_NS else first_due(ring, start, stop, due_ns)
     status, known = resolve_batch(
         ring, start, due, names.id_map, engine.identities, names.seen, names.counts
     )
@@ -106,7 +107,7 @@ def feed_bytes(
 
     `framed` is RING_FULL while `buffer` may hold more to frame, else what framing said last:
     give it back after a mend. `until` is the first event to leave in the ring, -1: none. An event
-    received at `due_ns` or later (-1: none is) waits.
+    received at `due_ns` or later waits.
     Returns (status, next offset, framed): DONE, the ring is consumed and `framed` says why
     framing stopped; NEED_SLOTS, slots were opened or there is no room for one, before any of
     their events is applied; NEED_NAMES, the next event is due; or what `advance` needs.

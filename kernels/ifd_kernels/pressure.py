@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import kernel, leaf, natural, prefetch
+from ifd_kernels._jit import kernel, leaf, natural
 from ifd_kernels.layout import (
     MARK_CROSSED,
     MARK_HALTED,
@@ -39,7 +39,6 @@ __all__ = [
     "note_mark",
     "note_touch",
     "open_pane",
-    "prefetch_pane",
 ]
 
 # Counters of Flow.counters.
@@ -195,13 +194,6 @@ def pane_at(flow: Flow, ts_ns: Integer) -> Integer:
     if when < clock["pane_end_ns"]:
         return np.int64(clock["pane"])
     return when // clock["pane_ns"]
-
-
-@leaf
-def prefetch_pane(flow: Flow, slot: Integer) -> None:
-    """Ask for the line that a BBO change of `slot` will write."""
-    clock = flow.clock[0]
-    prefetch(flow.panes, slot * (clock["pane_mask"] + 1) + (clock["pane"] & clock["pane_mask"]))
 
 
 @leaf

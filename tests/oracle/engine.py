@@ -35,7 +35,7 @@ COVERS = (
     *("advance", "pass_time", "pressure.add_trade", "pressure.open_pane"),
     *("windows.begin_pane", "windows.emit_rows", "windows.seal_pane", "windows.seal_second"),
     *("windows.set_next", "windows.start_clock"),
-    "pressure.prefetch_pane",
+    "prefetch_pane",
 )
 
 Event = dict[str, Any]
