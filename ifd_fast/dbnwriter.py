@@ -21,6 +21,7 @@ DATASET: Final = "GLBX.MDP3"
 VERSION: Final = 3
 POINT_1E9: Final = 1_000_000_000
 COMPRESSION_LEVEL: Final = 3
+CFI: Final = {"F": "FFIXSX", "C": "OCAFPS", "P": "OPAFPS", "T": "OMXFPS", "M": "OMXFXS"}
 
 
 class Interval(NamedTuple):
@@ -82,7 +83,7 @@ def _common_fields(listing: Listing, ts_event_ns: int) -> dict[str, Any]:
 
     expiry = dt.datetime.fromtimestamp(listing.expiration_ns // POINT_1E9, dt.UTC)
     is_future = listing.instrument_class == "F"
-    user_defined = listing.instrument_class == "T"
+    user_defined = listing.instrument_class in "TM"
     variable_tick = listing.instrument_class in "CP"
     flag = dbn.UserDefinedInstrument.YES if user_defined else dbn.UserDefinedInstrument.NO
     tick_1e9 = 250_000_000 if is_future else 50_000_000
@@ -95,7 +96,7 @@ def _common_fields(listing: Listing, ts_event_ns: int) -> dict[str, Any]:
         "display_factor": 10_000_000,
         "raw_symbol": listing.symbol,
         "asset": listing.asset,
-        "security_type": "FUT" if is_future else "OOF",
+        "security_type": {"F": "FUT", "M": "MLEG"}.get(listing.instrument_class, "OOF"),
         "instrument_class": dbn.InstrumentClass(listing.instrument_class),
         "security_update_action": dbn.SecurityUpdateAction.ADD,
         "expiration": listing.expiration_ns,
@@ -115,9 +116,7 @@ def _common_fields(listing: Listing, ts_event_ns: int) -> dict[str, Any]:
         "secsubtype": listing.symbol.split()[1] if user_defined else "",
         "group": "1V" if user_defined else listing.asset,
         "exchange": "XCME",
-        "cfi": {"F": "FFIXSX", "C": "OCAFPS", "P": "OPAFPS", "T": "OMXFPS"}[
-            listing.instrument_class
-        ],
+        "cfi": CFI[listing.instrument_class],
         "unit_of_measure": "IPNT",
         "match_algorithm": dbn.MatchAlgorithm.FIFO,
         "user_defined_instrument": flag,

@@ -26,7 +26,7 @@ class Listing(NamedTuple):
 
     instrument_id: int
     symbol: str
-    instrument_class: str  # F, C, P, or T: option spread
+    instrument_class: str  # F, C, P; T: spread of options, M: of options and futures
     asset: str
     underlying: str
     underlying_id: int
@@ -219,7 +219,7 @@ def _list_spread(
     return Listing(
         _assign_id(symbol, taken),
         symbol,
-        "T",
+        "M" if any(chain[place].instrument_class == "F" for place, _ in legs) else "T",
         leg.asset,
         leg.underlying,
         leg.underlying_id,

@@ -26,7 +26,7 @@ from ifd_kernels import layout
 __all__ = ["build_truth"]
 
 SEASON_S: Final = 300
-TYPES: Final = {"F": "F", "C": "C", "P": "P", "T": "S"}
+TYPES: Final = {"F": "F", "C": "C", "P": "P", "T": "S", "M": "S"}
 
 
 def build_truth(simulation: Simulation, chain: list[Listing]) -> Truth:

@@ -33,6 +33,7 @@ NICKELS: Final = 20  # in a point
 YEAR_S: Final = 365 * 86_400
 ORDERS_FIRST: Final = 6_412_700_000_000
 CHUNK_RECORDS: Final = 65_536
+PLANTS_FROM: Final = -2  # whose the children of the first `Plant` are, then downwards
 PREOPEN_NS: Final = 900 * layout.SECOND_NS
 RECOVERY_NS: Final = 40_000_000  # from the end of a gap to the first book
 
@@ -139,9 +140,10 @@ class Simulation:
             "C": layout.KIND_CALL,
             "P": layout.KIND_PUT,
             "T": layout.KIND_SPREAD,
+            "M": layout.KIND_SPREAD,
         }[listing.instrument_class]
-        row["half"] = {"F": 0, "T": 3}.get(listing.instrument_class, 1 + slot % 2)
-        row["rung_min"] = -(2**30) if listing.instrument_class == "T" else 1
+        row["half"] = {"F": 0, "T": 3, "M": 3}.get(listing.instrument_class, 1 + slot % 2)
+        row["rung_min"] = -(2**30) if listing.legs else 1
         row["leg_a"] = row["leg_b"] = -1
         if listing.legs:
             row["leg_a"], row["leg_b"] = listing.legs[0][0], listing.legs[1][0]
@@ -239,7 +241,7 @@ class Simulation:
         plan = np.zeros(len(children), dtype=ms.CHILD)
         for row, (ts_event_ns, slot, side, size, number) in zip(plan, children, strict=True):
             row["ts_event_ns"], row["slot"], row["side"] = ts_event_ns, slot, side
-            row["asked"], row["plant"] = size, number
+            row["asked"], row["plant"] = size, PLANTS_FROM - number
         return plan
 
     def _set_walls(self) -> None:
@@ -328,8 +330,8 @@ class Simulation:
     def truth(self, seed: int) -> bytes:
         """Return what was planted, child by child, as JSON; complete once the stream is."""
         plants = [plant._asdict() | {"trades": []} for plant in self.plants]
-        for child in self.market.plan:
-            plants[int(child["plant"])]["trades"].append(
+        for child in self.market.plan[self.market.plan["plant"] <= PLANTS_FROM]:
+            plants[PLANTS_FROM - int(child["plant"])]["trades"].append(
                 {
                     "ts_event_ns": int(child["ts_event_ns"]),
                     "order_id": int(child["order_id"]),

@@ -1,14 +1,18 @@
 """How one-sided ordinary flow is by chance: mean |net| by expected trades, horizon and size row.
 
-Measured once a world, on null sessions of its own generator, and kept by the world's digest.
+Measured once a world, on null sessions of its own generator, and kept by the world's digest; that
+of the packaged world is packaged with it. It is of what orders ask for: the tape shows 2 to 7 %
+less, for prints without a side and orders that found too few contracts.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+from importlib import resources
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +26,7 @@ from ifd_fast.world import Arrivals, World
 from ifd_kernels import market_state as ms
 from ifd_kernels.layout import SECOND_NS, SIDE_BID
 
-__all__ = ["UsualNet", "usual_net"]
+__all__ = ["UsualNet", "encode_usual", "measure_usual", "usual_net"]
 
 SESSIONS: Final = 40
 FIRST_DAY: Final = dt.date(2025, 1, 6)
@@ -30,6 +34,7 @@ SEED: Final = 0x0E7
 BINS_AN_OCTAVE: Final = 2
 CELLS_MIN: Final = 2_000  # a bin of fewer cells is not believed
 SIZE_ROWS: Final = 3
+PACKAGED: Final = "evaluation.usual.json"
 
 
 class UsualNet(NamedTuple):
@@ -79,11 +84,43 @@ def usual_net(world: World) -> UsualNet:
     """Return the table of `world`, measured at the first call: some two seconds."""
     digest = world.digest()
     if digest not in _KNOWN:
-        _KNOWN[digest] = _measure(world)
+        _KNOWN[digest] = _packaged(digest) or measure_usual(world)
     return _KNOWN[digest]
 
 
-def _measure(world: World) -> UsualNet:
+def encode_usual(digest: str, usual: UsualNet) -> bytes:
+    """Return the table of the world of that digest as JSON."""
+    plain = {name: _plain(value) for name, value in usual._asdict().items()}
+    return msgspec.json.format(msgspec.json.encode({"world_digest": digest, **plain})) + b"\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return [float(f"{one:.9g}") for one in value.tolist()]
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _packaged(digest: str) -> UsualNet | None:
+    """Return the packaged table, if it is that of the world of `digest`."""
+    held = msgspec.json.decode((resources.files("ifd_fast") / "presets" / PACKAGED).read_bytes())
+    if held["world_digest"] != digest:
+        return None
+
+    def grid(name: str) -> tuple[tuple[NDArray[np.float64], ...], ...]:
+        return tuple(tuple(np.array(row) for row in rows) for rows in held[name])
+
+    return UsualNet(
+        tuple(held["durations_s"]),
+        grid("log_mu"),
+        grid("log_net"),
+        tuple(held["sizes"]),
+        np.array(held["log_rate"]),
+        np.array(held["votes"]),
+    )
+
+
+def measure_usual(world: World) -> UsualNet:
+    """Return the table of `world` from null sessions of its flow."""
     if world.arrivals is None or world.labels is None:
         raise ConfigError(f"`arrivals` and `labels` are missing in world {world.name!r}.")
     durations = world.labels.durations_s
@@ -163,14 +200,24 @@ def _fit(
     for row in range(SIZE_ROWS):
         chosen = kinds & (lots == row)
         x, y = mu[chosen].ravel(), net[chosen].ravel()
-        found: list[tuple[float, float]] = []
+        found: list[tuple[float, float, float]] = []
         if len(x):
             bins = np.floor(np.log2(x) * BINS_AN_OCTAVE).astype(np.int64)
             for one in np.unique(bins):
                 inside = bins == one
                 mean = float(y[inside].mean())
                 if int(inside.sum()) * SESSIONS >= CELLS_MIN and mean > 0.0:
-                    found.append((math.log(float(x[inside].mean())), math.log(mean)))
-        found = found or [(0.0, 0.0)]
-        rows.append((np.array([mu for mu, _ in found]), np.array([net for _, net in found])))
+                    weight = math.sqrt(float(x[inside].sum()))
+                    found.append((math.log(float(x[inside].mean())), math.log(mean), weight))
+        rows.append(_smooth(*np.array(found or [(0.0, 0.0, 1.0)]).T))
     return rows
+
+
+def _smooth(
+    log_mu: NDArray[np.float64], log_net: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the bins on a parabola: blocks are so rare that bins alone jump by a fifth."""
+    powers = np.vander(log_mu, min(3, len(log_mu)))
+    fitted, *_ = np.linalg.lstsq(powers * weight[:, None], log_net * weight, rcond=None)
+    smooth: NDArray[np.float64] = powers @ fitted
+    return log_mu, smooth

@@ -16,9 +16,10 @@ import pytest
 
 from ifd_fast.errors import ConfigError
 from ifd_fast.negatives import MAKERS
-from ifd_fast.planner import SessionPlan
+from ifd_fast.planner import SessionPlan, session_of
 from ifd_fast.planning import plan_session
 from ifd_fast.simulated_sessions import SimulatedSession
+from ifd_fast.simulation import Simulation
 from ifd_fast.truth import NEGATIVE_KINDS, Truth
 from ifd_fast.world import World, load_world
 from tests.oracle.market_stream import Checker, Record, read_records
@@ -69,6 +70,27 @@ def test_books_stay_legal_whatever_is_planted() -> None:
     assert "C unknown" not in checker.odd
     kinds = set(truth.episodes["kind"])
     assert len(kinds) >= len(NEGATIVE_KINDS)
+
+
+@pytest.mark.jit
+@pytest.mark.parametrize("chunk", [700, 4_096])
+def test_the_size_of_a_chunk_changes_nothing(chunk: int) -> None:
+    """A planned session that stops often is the one that doesn't, over gap and crush too."""
+    records, _, session = streamed()
+    again = Simulation(light_world(), 4, session_of(DAY), chunk_records=chunk, plan=session.plan)
+    data = b"".join(part.tobytes() for part in again)
+    assert read_records(data) == records
+
+
+@pytest.mark.jit
+def test_another_seed_is_another_session() -> None:
+    """Plans and flow depend on the seed and on the day, and on nothing else."""
+    first, again, other = (plan_session(light_world(), seed, DAY) for seed in (1, 1, 2))
+    assert first.children == again.children
+    assert first.episodes == again.episodes
+    assert first.children != other.children
+    later = plan_session(light_world(), 1, DAY + dt.timedelta(days=1))
+    assert later.children != first.children
 
 
 @pytest.mark.jit

@@ -15,7 +15,9 @@ from databento import DBNStore
 from ifd_fast.commands.simulate import simulate
 from ifd_fast.errors import UsageError
 from ifd_fast.simulated_files import parse_plant, pick_sessions, spread_records
+from ifd_fast.simulated_sessions import SimulatedSession
 from ifd_fast.simulation import Simulation
+from ifd_fast.truth import read_truth
 from ifd_fast.world import load_world
 from ifd_kernels.market_state import S_TS_EVENT
 
@@ -163,3 +165,43 @@ def test_a_wrong_date_is_refused(tmp_path: Path) -> None:
         run(tmp_path, "--start-date", "2099-01-01")
     with pytest.raises(UsageError, match="--records"):
         run(tmp_path, "--span", "3")
+
+
+LIVELY = """
+[arrivals]
+season = [1.0]
+regular_end_s = 70000.0
+[labels]
+durations_s = [60.0, 300.0]
+[labels.negatives]
+maker_turn = 1.0
+odd_lots = 1.0
+"""
+
+
+@pytest.mark.jit
+def test_truth_is_written_beside_the_files(tmp_path: Path) -> None:
+    """A world with labels gets its truth as frames; the same bytes come in memory."""
+    world = tmp_path / "lively.toml"
+    tiers = "[[flow.tiers]]\nshare = 1.0\ntrades_hour_low = 20.0\ntrades_hour_high = 90.0\n"
+    world.write_text(SMALL.split("[[flow.tiers]]", maxsplit=1)[0] + tiers + LIVELY)
+    out = tmp_path / "out"
+    arguments = ["--preset", str(world), "--out", str(out), "--no-compress", "--report"]
+    arguments += ["--sessions", "1", "--plants", "2", "--negatives", "2"]
+    result = CliRunner().invoke(simulate, arguments, catch_exceptions=False)
+    assert "size of T" in result.output
+    stem = "glbx-mdp3-20260105"
+    truth = read_truth(out, stem)
+    assert truth.episodes.height >= 4
+    assert (truth.children["filled"] > 0).all()
+    day = dt.date(2026, 1, 5)
+    session = SimulatedSession(load_world(world), 1, day, plants=2, negatives=2)
+    assert b"".join(session.mbo_chunks()) == (out / f"{stem}.mbo.dbn").read_bytes()
+    for actual, expected in zip(session.truth(), truth, strict=True):
+        assert actual.equals(expected)
+
+
+def test_a_null_session_plants_nothing(tmp_path: Path) -> None:
+    """`--null` with something to plant is refused."""
+    with pytest.raises(UsageError, match="--null"):
+        run(tmp_path, "--null", "--plants", "3")

@@ -15,9 +15,11 @@ from ifd_fast.mirrors import SUM_1E9
 from ifd_fast.optionchain import list_world
 from ifd_fast.simreport import MBO
 from ifd_fast.simulated_sessions import SimulatedSession
+from ifd_fast.truth import CHILDREN_SCHEMA, RATES_SCHEMA, SEASON_SCHEMA, TRUTH_SCHEMA
 from ifd_fast.world import World, load_world
 from ifd_fast.worlds import STRESSES, draw_world, stress_world
 from ifd_kernels.layout import UNDEF_PRICE
+from tests.conftest import ROOT
 
 DAY = dt.date(2026, 3, 11)
 
@@ -156,3 +158,25 @@ def test_unknown_mirrors_are_refused() -> None:
     """A mirror that doesn't exist is named."""
     with pytest.raises(UsageError, match="hats"):
         SimulatedSession(load_world("evaluation"), 1, DAY, mirror="hats")
+
+
+@pytest.mark.parametrize(
+    ("first", "schema"),
+    [
+        ("trade_date", TRUTH_SCHEMA),
+        ("label_id", CHILDREN_SCHEMA),
+        ("instrument_id", RATES_SCHEMA),
+        ("start", SEASON_SCHEMA),
+    ],
+)
+def test_the_page_has_every_column(first: str, schema: pl.Schema) -> None:
+    """Each frame of the truth has its table in docs/world.md, in the order of its columns."""
+    text = (ROOT / "docs" / "world.md").read_text("utf-8")
+    tables = [part.split("\n\n")[0] for part in text.split("| column | type | meaning |\n")[1:]]
+    rows = [
+        [[cell.strip(" `") for cell in line.split("|")[1:3]] for line in table.splitlines()[1:]]
+        for table in tables
+    ]
+    (found,) = [table for table in rows if table[0][0] == first]
+    expected = [[name, str(kind).split("(")[0]] for name, kind in schema.items()]
+    assert found == expected
