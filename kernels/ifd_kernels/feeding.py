@@ -119,7 +119,9 @@ def feed_bytes(
     opened = names.counts[SLOTS]
     need: Integer = DONE
     while True:
-        if framed == RING_FULL:
+        waiting = cursor[PUBLISHED] - cursor[CONSUMED]
+        # what was gathered for new slots is applied before more is framed
+        if framed == RING_FULL and (waiting <= LOOK_AHEAD or names.counts[SLOTS] != opened):
             framed, offset = frame_batch(
                 buffer, offset, stop, wire.record_bytes, SLICE, ring,
                 wire.handed, wire.refused, wire.counters,
