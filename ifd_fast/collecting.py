@@ -134,6 +134,7 @@ class Collector:
         self.folder = folder
         self.deliver = deliver
         self.takes_rows = True  # else window rows are dropped as they come
+        self.on_signals: Callable[[pl.DataFrame], object] | None = None  # told of them at once
         self.gaps_ns: list[tuple[int, int]] = []
         self.signal_counts = {"candidates": 0, "alerts": 0}
         self._digest = RowDigest()
@@ -171,10 +172,13 @@ class Collector:
             self.signal_counts["alerts"] += int(frame["alert"].sum())
             self._signals_digest.update(frame)
             self._append("signals", frame)
+            if self.on_signals is not None:
+                self.on_signals(frame)
 
     def drain_when_full(self) -> None:
         """Take what was found once it is worth a frame: 23 columns cost the same for one row."""
-        if self.engine.pending_count >= _FRAME_ROWS:
+        awaited = self.on_signals is not None and self.engine.signals_pending > 0
+        if awaited or self.engine.pending_count >= _FRAME_ROWS:
             self.drain()
 
     def finish(

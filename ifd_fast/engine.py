@@ -302,8 +302,12 @@ class FlowEngine:
     def pending_count(self) -> int:
         """Rows and signals found and not taken yet."""
         full = sum(len(rows) for rows in self._full_rows)
-        found = int(self.state.flow.clock[0]["row_count"]) + int(self.state.score.cursor[ROWS])
-        return full + found
+        return full + int(self.state.flow.clock[0]["row_count"]) + self.signals_pending
+
+    @property
+    def signals_pending(self) -> int:
+        """Signals found and not taken yet."""
+        return int(self.state.score.cursor[ROWS])
 
     def take_rows(self) -> NDArray[np.void]:
         """Return the window rows emitted since the last call, in order of window end (n,)."""

@@ -20,7 +20,6 @@ from ifd_fast.rerunning import KeepingEngine, Rerun
 from ifd_fast.signal_ids import SignalId, check_rules, parse_id
 from ifd_fast.witnessing import Standing, Trade, Wanted, WitnessEngine
 from ifd_kernels.layout import SECOND_NS
-from ifd_kernels.votes import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,7 +187,7 @@ def _find(
     waiting = {one.text: one for one in wanted}
     latest = {one.text: one.first_ns for one in wanted}  # the last row so far
     for _ in rerun.chunks(progress):
-        if rerun.engine.state.score.cursor[ROWS]:
+        if rerun.engine.signals_pending:
             rerun.collector.drain()
         frame = rerun.frame("signals")
         for text, one in list(waiting.items()):

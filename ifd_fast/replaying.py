@@ -27,8 +27,10 @@ from ifd_kernels.layout import RTYPE_DEFINITION, RTYPE_STATUS
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    import polars as pl
 
     from ifd_fast.framing import Handed
     from ifd_fast.histories import History
@@ -58,6 +60,7 @@ def replay(
     window_step_s: int | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    on_signals: Callable[[pl.DataFrame], object] | None = None,
 ) -> ReplayResult:
     """Replay DBN files, given together as one stream, to window rows and signals.
 
@@ -81,6 +84,8 @@ def replay(
         session.json and summary.txt. None: frames stay in memory.
     progress
         Called after each chunk.
+    on_signals
+        Called with the new signals of a chunk, a frame of `signals.SIGNAL_SCHEMA`, as they come.
 
     Raises
     ------
@@ -95,6 +100,7 @@ def replay(
     try:
         if out is None:
             player = Player(engine, Collector(engine))
+            player.collector.on_signals = on_signals
             return player.run(sources, settings, progress)
         digests = {
             "ifd.config_digest": settings.digest,
@@ -102,6 +108,7 @@ def replay(
         }
         with RunFolder(out, digests) as folder, FileHasher(one.name for one in sources) as hasher:
             player = Player(engine, Collector(engine, folder))
+            player.collector.on_signals = on_signals
             return player.run(sources, settings, progress, hasher)
     finally:
         for one in sources:
