@@ -54,6 +54,7 @@ class RunningEngine:
         """Give the first `events` of a ring their times and make it the engine's."""
         ring.ts_event_ns[:events] = self.now_ns + self.spacing_ns * np.arange(events)
         ring.ts_recv_ns[:] = ring.ts_event_ns + 100_000
+        ring.slot[:] = -1  # the engine resolves what has no slot yet
         ring.cursor[:] = 0
         ring.cursor[PUBLISHED] = events
         self.now_ns += self.spacing_ns * events

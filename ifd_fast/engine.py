@@ -159,7 +159,7 @@ class FlowEngine:
                 self._rename(partial(self.on_records, handed))
 
     def apply_published(self) -> None:
-        """Apply every event that stands in the ring."""
+        """Apply every event that stands in the ring; those of slot -1 are resolved first."""
         if not self._in_stages:
             self._apply(_NO_BYTES, 0, 0, _NO_WIRE)
             return
