@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ifd_fast.activity import Activity
 from ifd_fast.calendar import Session
 from ifd_fast.errors import ConfigError
+from ifd_fast.optionchain import Listing
 from ifd_fast.quantiles import alias_table, share_table
 from ifd_fast.world import Arrivals, World
 from ifd_kernels import layout
@@ -23,6 +24,7 @@ __all__ = [
     "DayFlow",
     "Season",
     "draw_flow",
+    "last_trade_ns",
     "law_tables",
     "parts_a_parent",
     "season_of",
@@ -79,6 +81,12 @@ def trading_hours(world: World, session: Session) -> Session:
         return session
     end_ns = session.open_ns + round(world.arrivals.session_s * 1e9)
     return session._replace(close_ns=min(session.close_ns, end_ns))
+
+
+def last_trade_ns(chain: list[Listing], slot: int) -> int:
+    """Return when an instrument, or the first leg of a spread to do so, expires."""
+    legs = [chain[leg].expiration_ns for leg, _ in chain[slot].legs]
+    return min([chain[slot].expiration_ns, *legs])
 
 
 def season_of(arrivals: Arrivals, start_ns: int, end_ns: int) -> Season:
@@ -169,7 +177,7 @@ def draw_flow(
     if mass.max() * PART_NS >= 2**62:
         raise ConfigError(f"`flow.tiers` of world {world.name!r} trade too often to be simulated.")
     listed = activity.chain
-    until = [min(item.expiration_ns, session.close_ns) for item in listed]
+    until = [min(last_trade_ns(listed, slot), session.close_ns) for slot in range(count)]
     tilt = [{"C": 1, "P": -1}.get(item.instrument_class, 0) for item in listed]
     plan = mf.FlowPlan(
         np.maximum(1, np.rint(mass)).astype(np.int64),

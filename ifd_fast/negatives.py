@@ -186,7 +186,7 @@ def _spread(planner: Planner, kind: str, strategy: str) -> bool:
     slot = planner.random.choice(listed)
     side = planner.random.choice(SIDES)
     duration_s = _duration(planner)
-    start_ns = planner.start(planner.chain[slot].legs[0][0], duration_s)
+    start_ns = planner.start(slot, duration_s)
     times = planner.even_times(planner.random.randint(8, 25), start_ns, duration_s)
     sizes = [planner.size(planner.chain[slot].legs[0][0]) for _ in times]
     children = [

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ifd_fast.activity import Activity
-from ifd_fast.arrivals import DayFlow, Season, draw_flow, season_of, trading_hours
+from ifd_fast.arrivals import DayFlow, Season, draw_flow, last_trade_ns, season_of, trading_hours
 from ifd_fast.calendar import Session, load_sessions
 from ifd_fast.errors import ConfigError, UsageError
 from ifd_fast.optionchain import list_world
@@ -139,7 +139,7 @@ class Planner:
 
     def start(self, slot: int, duration_s: float) -> int:
         """Return a time to begin, more likely when more is traded."""
-        last_ns = min(self.session.close_ns, self.chain[slot].expiration_ns) - MARGIN_NS
+        last_ns = min(self.session.close_ns, last_trade_ns(self.chain, slot)) - MARGIN_NS
         for _ in range(TRIES):
             start_ns = self.season.at_share(self.random.random())
             if start_ns < self.session.open_ns + MARGIN_NS:

@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifd_fast.activity import Activity
-from ifd_fast.arrivals import DayFlow, draw_flow, trading_hours
+from ifd_fast.arrivals import DayFlow, draw_flow, last_trade_ns, trading_hours
 from ifd_fast.calendar import Session
 from ifd_fast.errors import UsageError
 from ifd_fast.optionchain import Listing, list_world
-from ifd_fast.planner import SessionPlan
+from ifd_fast.planner import SessionPlan, Turn
 from ifd_fast.quantiles import alias_table, world_tables
 from ifd_fast.seeding import mix_seed
 from ifd_fast.world import World
 from ifd_kernels import layout
 from ifd_kernels import market_state as ms
-from ifd_kernels.market_follow import clear_books, follow, reach_rungs
+from ifd_kernels.market_follow import clear_books, follow, reach_rungs, retire
 from ifd_kernels.market_opening import cross_books, open_market
 from ifd_kernels.market_stream import fill_books, run, snapshot
 
@@ -35,7 +35,7 @@ ORDERS_FIRST: Final = 6_412_700_000_000
 CHUNK_RECORDS: Final = 65_536
 PLANTS_FROM: Final = -2  # whose the children of the first `Plant` are, then downwards
 PREOPEN_NS: Final = 900 * layout.SECOND_NS
-RECOVERY_NS: Final = 40_000_000  # from the end of a gap to the first book
+RECOVERY_NS: Final = 40_000_000  # from the end of a gap, or an expiry, to what follows
 
 
 class Plant(NamedTuple):
@@ -289,15 +289,39 @@ class Simulation:
     def _follow(self) -> Iterator[NDArray[np.int64]]:
         """Give the records of trading, from one turn of the market to the next."""
         rule = self.market.rule
-        for turn in self.plan.turns:
+        for turn in sorted((*self.plan.turns, *self._expiries())):
             rule[ms.R_CLOSE_NS] = turn.ts_ns
             yield from self._drain(follow)
-            if turn.kind == "gap":
+            if turn.kind == "expiry":
+                yield from self._retire(turn.ts_ns)
+            elif turn.kind == "gap":
                 yield from self._miss(turn.ts_ns + round(turn.value * 1e9))
             else:
                 self._set_volatility(turn.value)
         rule[ms.R_CLOSE_NS] = self.end_ns
         yield from self._drain(follow)
+
+    def _expiries(self) -> list[Turn]:
+        """Return when instruments expire within the session."""
+        ends = {last_trade_ns(self.chain, slot) for slot in range(len(self.chain))}
+        return [Turn(end, "expiry", 0.0) for end in ends if self.start_ns < end < self.end_ns]
+
+    def _retire(self, ts_ns: int) -> Iterator[NDArray[np.int64]]:
+        """Empty the books of what expires at `ts_ns`; nobody quotes it again."""
+        market = self.market
+        count = len(self.chain)
+        ends = np.array([last_trade_ns(self.chain, slot) for slot in range(count)])
+        self._set_clock(ts_ns)
+        slots = np.flatnonzero(ends == ts_ns)
+        yield from self._drain(lambda market: retire(market, slots))
+        quotes = np.where(ends > ts_ns, self.activity.weights()[0], 0.0)
+        market.quote_threshold[:], market.quote_other[:] = alias_table(quotes.tolist())
+
+    def _set_clock(self, ts_ns: int) -> None:
+        """Set the clock for records that come a little after `ts_ns`."""
+        state = self.market.state
+        state[ms.S_TS_EVENT] = max(int(state[ms.S_TS_EVENT]), ts_ns)
+        state[ms.S_TS_RECV] = max(int(state[ms.S_TS_RECV]), ts_ns + RECOVERY_NS)
 
     def _miss(self, until_ns: int) -> Iterator[NDArray[np.int64]]:
         """Let the market go on unseen, then give an R and a snapshot of every book."""
@@ -305,8 +329,7 @@ class Simulation:
         self.market.rule[ms.R_CLOSE_NS] = until_ns
         for chunk in self._drain(follow):
             state[ms.S_RECORDS] -= len(chunk) // ms.WORDS
-        state[ms.S_TS_EVENT] = max(int(state[ms.S_TS_EVENT]), until_ns)
-        state[ms.S_TS_RECV] = max(int(state[ms.S_TS_RECV]), until_ns + RECOVERY_NS)
+        self._set_clock(until_ns)
         sequence = int(state[ms.S_SEQUENCE])
         yield from self._drain(clear_books)
         yield from self._drain(snapshot)

@@ -23,6 +23,7 @@ Work: TypeAlias = Callable[[], object]
 _WORKS: Final[dict[str, Work]] = {}
 _APART: Final = "simulator"  # shares no kernel with the others, and takes a third of the time
 _RECORDS_SIMULATED: Final = 4_096
+_RECORDS_PLANNED: Final = 40_000  # beyond the snapshot of the evaluation world
 
 
 class Warmed(NamedTuple):
@@ -169,10 +170,12 @@ def _digest() -> None:
 
 @warms("simulator")
 def _simulate() -> None:
-    """Simulate the beginning of a session."""
+    """Simulate the beginning of a session, and of one whose trades are planned ahead."""
     from ifd_fast.calendar import load_sessions
     from ifd_fast.simulation import Simulation
     from ifd_fast.world import load_world
 
-    for _ in Simulation(load_world("session"), 1, load_sessions()[0], records=_RECORDS_SIMULATED):
-        pass
+    session = load_sessions()[0]
+    for name, records in (("session", _RECORDS_SIMULATED), ("evaluation", _RECORDS_PLANNED)):
+        for _ in Simulation(load_world(name), 1, session, records=records):
+            pass

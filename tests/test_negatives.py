@@ -107,6 +107,31 @@ def test_a_gap_is_silent_and_ends_with_books() -> None:
 
 
 @pytest.mark.jit
+def test_what_expires_leaves() -> None:
+    """After 15:00 in Chicago nothing is heard of expired options; their books are empty."""
+    records, _, session = streamed()
+    expired = {
+        item.instrument_id: item.expiration_ns
+        for item in session.chain
+        if item.expiration_ns < session.end_ns
+    }
+    assert len(expired) >= 30
+    books: dict[int, set[int]] = {who: set() for who in expired}
+    for record in records:
+        who, at, order_id, action = record[0], record[1], record[2], record[6]
+        if who in expired:
+            assert at <= expired[who]
+            if action == "A":
+                books[who].add(order_id)
+            elif action == "C":
+                books[who].discard(order_id)
+            elif action == "R":
+                books[who].clear()
+    assert not any(books.values())
+    assert max(record[1] for record in records) > max(expired.values()) + 1_800 * 10**9
+
+
+@pytest.mark.jit
 def test_a_crush_sells_what_falls() -> None:
     """In a crush every child sells, calls and puts alike, and what is paid falls."""
     _, truth, _ = streamed()

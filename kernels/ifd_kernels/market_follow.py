@@ -8,12 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifd_kernels._jit import kernel, leaf
-from ifd_kernels.layout import ACTION_CLEAR, DONE, NEED_ROWS, SIDE_BID, SIDE_NONE, UNDEF_PRICE
-from ifd_kernels.market_quotes import LAST, emit, fair_rung
+from ifd_kernels.layout import (
+    ACTION_CANCEL,
+    ACTION_CLEAR,
+    DONE,
+    NEED_ROWS,
+    SIDE_ASK,
+    SIDE_BID,
+    SIDE_NONE,
+    UNDEF_PRICE,
+)
+from ifd_kernels.market_quotes import LAST, emit, fair_rung, price_of
 from ifd_kernels.market_state import (
     HEADROOM_RECORDS,
     MODE_ICEBERG,
     MODE_ORDINARY,
+    NO_ASK,
+    NO_BID,
     R_ANSWER,
     R_CLOSE_NS,
     R_FUTURE_HIGH,
@@ -43,7 +54,7 @@ from ifd_kernels.market_stream import (
 from ifd_kernels.market_trades import best_order, trade
 from ifd_kernels.randomness import next_bits
 
-__all__ = ["clear_books", "follow", "reach_rungs"]
+__all__ = ["clear_books", "follow", "reach_rungs", "retire"]
 
 BLOCK_LOTS: Final = 20  # more than stands at the touch: blocks meet an iceberg
 CALLS_MAX: Final = 4  # how often makers are called for before an ordinary order gives up
@@ -156,3 +167,38 @@ def reach_rungs(market: Market, steps: Integer, reach: NDArray[np.int64]) -> Non
             rung = fair_rung(market, slot, low + width * step // steps)
             reach[slot, 0] = min(reach[slot, 0], rung)
             reach[slot, 1] = max(reach[slot, 1], rung)
+
+
+@kernel
+def retire(market: Market, slots: NDArray[np.int64]) -> Integer:
+    """Cancel every order of expired instruments (n,), which get no more: DONE or NEED_ROWS."""
+    state = market.state
+    near = market.rule[R_NEAR]
+    capacity = market.out.shape[0] // WORDS
+    while state[S_CURSOR] < slots.shape[0]:
+        slot = slots[state[S_CURSOR]]
+        start = np.int64(market.instrument[slot]["deep_start"])
+        count = np.int64(market.instrument[slot]["deep_count"])
+        if state[S_WRITTEN] + count + 2 * near > capacity:
+            return NEED_ROWS
+        kind = np.int64(market.instrument[slot]["kind"])
+        hole = np.int64(market.instrument[slot]["deep_hole"])
+        for place in range(count):
+            order = market.deep[start + place]
+            side = SIDE_ASK if order["rung"] > market.instrument[slot]["deep_top"] else SIDE_BID
+            price = price_of(kind, np.int64(order["rung"]))
+            if place != hole:
+                size = np.int64(order["size"])
+                emit(market, slot, ACTION_CANCEL, side, order["order_id"], price, size, LAST)
+        for index in range(slot * 2 * near, (slot + 1) * 2 * near):
+            side = SIDE_ASK if index >= slot * 2 * near + near else SIDE_BID
+            size = np.int64(market.near[index]["size"])
+            price = price_of(kind, np.int64(market.near_rung[index]))
+            if size > 0:
+                order_id = market.near[index]["order_id"]
+                emit(market, slot, ACTION_CANCEL, side, order_id, price, size, LAST)
+            market.near[index]["size"] = 0
+            market.near_rung[index] = NO_ASK if side == SIDE_ASK else NO_BID
+        market.instrument[slot]["deep_count"] = 0
+        state[S_CURSOR] += 1
+    return DONE

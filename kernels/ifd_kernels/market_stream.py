@@ -237,7 +237,10 @@ def snapshot(market: Market) -> Integer:
         state[S_SEQUENCE] = 0
         emit(market, slot, ACTION_CLEAR, SIDE_NONE, 0, UNDEF_PRICE, 0, SNAPSHOT)
         kind = np.int64(market.instrument[slot]["kind"])
+        hole = np.int64(market.instrument[slot]["deep_hole"])
         for place in range(count):
+            if place == hole:
+                continue
             order = market.deep[start + place]
             state[S_SEQUENCE] = order["priority"] & 0xFFFF
             side = SIDE_ASK if order["rung"] > market.instrument[slot]["deep_top"] else SIDE_BID

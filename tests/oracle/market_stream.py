@@ -23,6 +23,7 @@ COVERS = (
     "market_follow.clear_books",
     "market_follow.follow",
     "market_follow.reach_rungs",
+    "market_follow.retire",
     "market_opening.cross_books",
     "market_opening.open_market",
     "market_quotes.add",
