@@ -1,6 +1,7 @@
 """Write BENCHMARKS.md and docs/throughput.svg from the result files in bench/results.
 
     contract.json  {date, cpu, rows: [{what, bound, measured, met, workload, command}]}
+    evaluation.json  written by `./dev evaluate`
     peers.json     written by `./dev peers`
     kernels.json   written by `./dev bench --benchmark-json=bench/results/kernels.json`
 
@@ -71,6 +72,32 @@ def contract_section(document: dict[str, Any]) -> str:
     )
 
 
+def evaluation_section(document: dict[str, Any]) -> str:
+    """Return what signals are worth: the contract's rows, recall beside others, other markets."""
+    from ifd_fast import evaluation_tables as tables
+
+    counts = document["sessions"]
+    text = (
+        f"\n## Signals against planted truth\n\n{document['date']}, world {document['world']} "
+        f"(digest {document['world_digest'][:16]}), seed {document['seed']}, profile "
+        f"{document['profile']}, code {document['code_digest']}: {counts['planted']} sessions with "
+        f"6 planted episodes and 20 hard negatives, {counts['power']} with 24 planted, "
+        f"{counts['null']} null. Trades are simulated; how real they are is unverified. Command: "
+        f"`{document['command']}`.\n\n"
+    )
+    parts = [text + markdown_table(*tables.number_table(document))]
+    dimensions = ("all", "tier at k = 10", "k")
+    parts.append("\nRecall at equal false alerts, beside other rules and two bounds:\n\n"
+                 + markdown_table(*tables.recall_rows(document, dimensions)))  # fmt: skip
+    parts.append("\n" + markdown_table(*tables.columns_table(document)))
+    parts += [
+        f"\n{title}:\n\n" + markdown_table(*tables.suite_table(document[name]))
+        for name, title in (("worlds", "Worlds drawn at random"), ("stress", "Stress"))
+        if name in document
+    ]
+    return "".join(parts)
+
+
 def peers_section(document: dict[str, Any]) -> str:
     """Return the table of the peers, slowest first within each file."""
     ours = {
@@ -122,6 +149,7 @@ def report_text() -> str:
     """Return BENCHMARKS.md from the result files that exist."""
     sections = {
         "contract.json": contract_section,
+        "evaluation.json": evaluation_section,
         "peers.json": peers_section,
         "kernels.json": kernels_section,
     }

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import report
+from bench.evaluate import shorten
+from tests.test_evaluation_page import whole_document
 
 PEERS = {
     "date": "2026-01-02",
@@ -71,3 +73,13 @@ def test_chart_is_the_same_for_the_same_numbers(results: Path) -> None:
     report.draw_chart(PEERS)
     assert report.CHART.read_bytes() == first
     assert b"ifd_fast" in first
+
+
+def test_evaluation_is_shown_with_its_command(results: Path) -> None:
+    """The evaluation's rows stand in BENCHMARKS.md with digest, seed and command."""
+    document = shorten(whole_document())
+    (results / "evaluation.json").write_text(json.dumps(document))
+    actual = report.report_text()
+    assert "## Signals against planted truth" in actual
+    assert "Command: `ifd evaluate" in actual
+    assert "| all | all | 4 | 50 % |" in actual

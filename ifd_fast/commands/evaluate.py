@@ -1,0 +1,122 @@
+"""`ifd evaluate`: signals against planted truth, beside bounds and rivals."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ifd_fast.commands.startup import start
+from ifd_fast.errors import IfdError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ifd_fast.evaluating import Progress
+
+__all__ = ["evaluate"]
+
+# sessions: planted, null, power, fine
+QUICK = (4, 6, 2, 2)
+
+
+@click.command()
+@click.option("--world", default="evaluation", show_default=True, help="A world's name or file.")
+@click.option("--sessions", default=40, show_default=True, type=click.IntRange(min=1),
+              help="With 6 planted episodes and 20 hard negatives each.")  # fmt: skip
+@click.option("--null-sessions", default=60, show_default=True, type=click.IntRange(min=2),
+              help="With nothing planted: what false alerts are counted on.")  # fmt: skip
+@click.option("--power-sessions", default=20, show_default=True, type=click.IntRange(min=0),
+              help="With 24 planted episodes each, for recall alone.")  # fmt: skip
+@click.option("--worlds", default=0, show_default=True, type=click.IntRange(min=0),
+              help="Also so many worlds drawn from the world's ranges.")  # fmt: skip
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(min=1, max=256))
+@click.option("--profile", default="ifd_v3_production", show_default=True)
+@click.option(
+    "--out",
+    default="outputs/evaluation",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder; what it has is not run again.",
+)
+@click.option("--stress", is_flag=True, help="Also markets it was not trained on.")
+@click.option("--quick", is_flag=True, help="A few sessions, to see that everything works.")
+def evaluate(
+    world: str,
+    sessions: int,
+    null_sessions: int,
+    power_sessions: int,
+    worlds: int,
+    seed: int,
+    workers: int,
+    profile: str,
+    out: Path,
+    stress: bool,  # noqa: FBT001  # click passes by name
+    quick: bool,  # noqa: FBT001
+) -> None:
+    """Play simulated sessions with planted truth through the engine and count what it finds.
+
+    Writes evaluation.json and evaluation.html. Exit code 1 if the clairvoyant, who knows when,
+    how long and how large, is beaten anywhere: then the run itself is at fault.
+    """
+    from ifd_fast.evaluating import Plan, Workers
+    from ifd_fast.evaluation import evaluate as run
+    from ifd_fast.evaluation import write_document
+    from ifd_fast.evaluation_numbers import number_rows
+    from ifd_fast.evaluation_page import write_page
+    from ifd_fast.evaluation_suites import mirror_differences, run_stress, run_worlds
+    from ifd_fast.evaluation_tables import print_document
+    from ifd_fast.world import load_world
+
+    start(profile)
+    counts = QUICK if quick else (sessions, null_sessions, power_sessions, min(sessions, 10))
+    plan = Plan(
+        world=load_world(world), seed=seed, profile=profile, sessions=counts[0],
+        null_sessions=counts[1], power_sessions=counts[2], fine_sessions=counts[3],
+        mirrors=1 if quick else 3,
+    )  # fmt: skip
+    with _progress_bar() as progress, Workers(workers, progress) as team:
+        document = run(plan, out, team)
+        if plan.mirrors:
+            document["mirrors"] = mirror_differences(plan, out, team)
+            document["numbers"] = number_rows(document)
+        if worlds:
+            document["worlds"] = run_worlds(plan, out, worlds, team)
+        if stress:
+            document["stress"] = run_stress(plan, out, team)
+    document["command"] = " ".join(["ifd", *sys.argv[1:]])
+    write_document(document, out)
+    write_page(document, out)
+    print_document(document)
+    click.echo(f"written to {out / 'evaluation.html'} and {out / 'evaluation.json'}")
+    if document["faults"]:
+        raise IfdError("The clairvoyant is beaten: " + " ".join(document["faults"]))
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress | None]:
+    """Show how many sessions of a step are done, on a terminal."""
+    from rich import progress as bars
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        bars.TextColumn("{task.description:<9}"), bars.BarColumn(), bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+    )  # fmt: skip
+    tasks: dict[str, Any] = {}
+    with bars.Progress(*columns, console=console, transient=True) as bar:
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield show

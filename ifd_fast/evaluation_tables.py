@@ -1,0 +1,126 @@
+"""The evaluation's document as tables: on the terminal, and in Markdown for BENCHMARKS.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ifd_fast.truth import TIERS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "Table",
+    "column_names",
+    "columns_table",
+    "number_table",
+    "print_document",
+    "print_table",
+    "recall_rows",
+    "share",
+    "suite_table",
+]
+
+MET: Final = {True: "yes", False: "no", None: "–"}
+Table = tuple[list[str], list[list[str]]]
+
+
+def share(value: float | None) -> str:
+    """Return a share as per cent, a dash where it is unknown."""
+    return "–" if value is None else f"{100.0 * value:.0f} %"
+
+
+def number_table(document: dict[str, Any]) -> Table:
+    """Return what was to be reached and what was: columns and rows of texts."""
+    rows = [
+        [row["what"], row["reach"], row["measured"], row["interval"], str(row["count"]),
+         MET[row["met"]]]
+        for row in document["numbers"]
+    ]  # fmt: skip
+    return ["what", "to reach", "measured", "95 % interval", "units", "met"], rows
+
+
+def column_names(document: dict[str, Any]) -> list[str]:
+    """Return the columns of the recall tables, ours first and the bounds last."""
+    known = list(document["recall"][0]["columns"]) if document["recall"] else []
+    first = [name for name in ("ifd_fast",) if name in known]
+    last = [name for name in ("knows_rates", "clairvoyant") if name in known]
+    return [*first, *(name for name in known if name not in first + last), *last]
+
+
+def recall_rows(document: dict[str, Any], dimensions: tuple[str, ...] | None = None) -> Table:
+    """Return recall by group and column; `dimensions` None: all of them."""
+    names = column_names(document)
+    rows = []
+    for row in document["recall"]:
+        if (dimensions is None or row["dimension"] in dimensions) and row["count"]:
+            values = [share(row["columns"][name]["value"]) for name in names]
+            rows.append([row["dimension"], row["value"], str(row["count"]), *values])
+    return ["", "", "units", *names], rows
+
+
+def columns_table(document: dict[str, Any]) -> Table:
+    """Return every column's threshold, false alerts and recall over all units."""
+    rows = []
+    for row in document["columns"]:
+        false = row["false_alerts"]
+        rows.append(
+            [
+                row["name"],
+                "–" if row["threshold"] is None else f"{row['threshold']:.3g}",
+                "–" if false is None else f"{false:.2f}",
+                share(row["recall"]),
+            ]
+        )
+    return ["column", "threshold", "false alerts a null session", "recall, all"], rows
+
+
+def suite_table(rows: list[dict[str, Any]]) -> Table:
+    """Return one row a world or stress: false alerts, recall by tier at k = 10, grades."""
+    found = []
+    for row in rows:
+        recall = [share(row["recall"].get(tier)) for tier in TIERS]
+        found.append(
+            [
+                row["name"], f"{row['false_alerts']:.2f}",
+                f"{row['interval'][0]:.2f}–{row['interval'][1]:.2f}", *recall, row["grades"],
+                MET[row["met"]],
+            ]
+        )  # fmt: skip
+    return [
+        "market", "false alerts a null session", "95 % interval", *TIERS, "grades", "met",
+    ], found  # fmt: skip
+
+
+def print_document(document: dict[str, Any], console: Console | None = None) -> None:
+    """Print the contract's rows, recall by tier and column, and the columns' false alerts."""
+    from rich.console import Console as NewConsole
+
+    console = console or NewConsole(width=max(NewConsole().width, 120))
+    counts = document["sessions"]
+    console.print(
+        f"world {document['world']} ({document['world_digest'][:12]}), seed {document['seed']}, "
+        f"profile {document['profile']}: {counts['planted']} sessions with 6 planted episodes and "
+        f"20 hard negatives, {counts['power']} with 24 planted, {counts['null']} null"
+    )
+    tables: list[tuple[str, Table]] = [
+        ("What was to be reached", number_table(document)),
+        ("Recall at equal false alerts", recall_rows(document, ("all", "tier at k = 10", "k"))),
+        ("Columns", columns_table(document)),
+    ]
+    suites = [name for name in ("worlds", "stress") if name in document]
+    tables += [(name.capitalize(), suite_table(document[name])) for name in suites]
+    for title, table in tables:
+        print_table(console, title, table)
+
+
+def print_table(console: Console, title: str, table: Table) -> None:
+    """Print one table."""
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(title=title, title_justify="left")
+    for number, name in enumerate(table[0]):
+        drawn.add_column(name, justify="left" if number == 0 else "right", no_wrap=False)
+    for row in table[1]:
+        drawn.add_row(*row)
+    console.print(drawn)

@@ -1,0 +1,179 @@
+"""`ifd evaluate` whole, on a small market: what it writes, and that workers don't count.
+
+Goal: every step of the run in seconds. The numbers themselves are for the command, not for a test.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from ifd_fast import evaluating
+from ifd_fast.commands.evaluate import evaluate as command
+from ifd_fast.evaluating import Plan, Workers, session_tasks
+from ifd_fast.evaluation import evaluate, number_of
+from ifd_fast.evaluation_suites import mirror_differences, summarize_run
+from ifd_fast.world import World, load_world
+
+pytestmark = pytest.mark.slow
+
+
+def little_world() -> World:
+    """Return the evaluation's world with one expiry of ten strikes, and few quotes."""
+    world = load_world("evaluation")
+    replace = msgspec.structs.replace
+    return replace(
+        world,
+        name="little",
+        chain=replace(world.chain, expiries=["friday"], strikes=10, spreads=2),
+        clock=replace(world.clock, quotes_s=0.5),
+        book=replace(world.book, live_orders=800),
+        packages=None,
+    )
+
+
+def small_world() -> World:
+    """Return the evaluation's world with a third of the strikes, so that all negatives fit."""
+    world = load_world("evaluation")
+    replace = msgspec.structs.replace
+    return replace(
+        world,
+        name="small",
+        chain=replace(world.chain, strikes=25),
+        clock=replace(world.clock, quotes_s=0.5),
+        book=replace(world.book, live_orders=4_000),
+    )
+
+
+def little_plan(**changes: object) -> Plan:
+    """Return a plan of a few sessions."""
+    plan = Plan(
+        world=little_world(), sessions=1, null_sessions=2, power_sessions=1, history_sessions=2,
+        plants=3, power_plants=4, negatives=0, fine_sessions=1, mirrors=1,
+    )  # fmt: skip
+    return msgspec.structs.replace(plan, **changes)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    """Return a finished run's folder and document."""
+    out = tmp_path_factory.mktemp("run")
+    with Workers(1) as workers:
+        return out, evaluate(little_plan(), out, workers)
+
+
+def test_every_step_leaves_its_files(run: tuple[Path, dict[str, object]]) -> None:
+    """Sessions hold flow, truth, rivals and bounds; the document has every column and row."""
+    out, document = run
+    plan = little_plan()
+    tasks = session_tasks(plan, out, out / f"history-{plan.history_key()}")
+    names = {"handovers", "signals", "instruments", "rivals", "bounds", "session.truth"}
+    for task in tasks:
+        held = {path.name.removesuffix(".parquet") for path in task.folder.iterdir()}
+        assert names - {"rivals", "bounds"} <= held
+        assert "fine" in task.name or names <= held
+    assert document["sessions"] == {"planted": 1, "power": 1, "null": 2, "fine": 1}
+    recall = document["recall"]
+    assert isinstance(recall, list)
+    assert set(recall[0]["columns"]) == {
+        "ifd_fast", "original", "zscore", "mad", "net_root", "volume_oi", "knows_rates",
+        "clairvoyant",
+    }  # fmt: skip
+    assert recall[0]["count"] >= 3
+    handed = pl.read_parquet(tasks[0].folder / "handovers.parquet")
+    facts = pl.read_parquet(out / f"history-{plan.history_key()}" / "2026-01-05" / "facts.parquet")
+    assert handed.height > 100
+    assert facts.height > 100
+
+
+def test_workers_change_nothing(run: tuple[Path, dict[str, object]], tmp_path: Path) -> None:
+    """Two processes give the document of one, byte for byte."""
+    out, _ = run
+    with Workers(2) as workers:
+        evaluate(little_plan(), tmp_path, workers)
+    expected = (out / "evaluation.json").read_bytes()
+    assert (tmp_path / "evaluation.json").read_bytes() == expected
+
+
+def test_finished_sessions_are_not_played_again(
+    run: tuple[Path, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second call only reports, with the same document."""
+    out, document = run
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(evaluating, "play_session", never)
+    with Workers(1) as workers:
+        assert evaluate(little_plan(), out, workers) == document
+
+
+def test_hand_overs_are_the_flow(run: tuple[Path, dict[str, object]]) -> None:
+    """Contracts handed over are those of the windows: nothing is lost on the way to rivals."""
+    out, _ = run
+    plan = little_plan()
+    folder = out / f"history-{plan.history_key()}" / "2026-01-05"
+    facts = (
+        pl.read_parquet(folder / "facts.parquet")
+        .group_by("instrument_id")
+        .agg(pl.col("bid_volume", "ask_volume").sum())
+    )
+    handed = (
+        pl.read_parquet(folder / "handovers.parquet")
+        .group_by("instrument_id")
+        .agg(pl.col("bid_volume", "ask_volume").sum().cast(pl.Int64))
+    )
+    both = facts.join(handed, "instrument_id", suffix="_handed")
+    # the close's last second is sealed but scored no more
+    short = (both["ask_volume"] - both["ask_volume_handed"]).sum()
+    assert both.height == handed.height
+    assert 0 <= short <= 0.002 * float(both["ask_volume"].sum())
+
+
+def test_mirrored_sessions_alert_in_the_mirror(
+    run: tuple[Path, dict[str, object]],
+) -> None:
+    """Alerts of mirrored history and session are the mirrored alerts: nothing differs."""
+    out, _ = run
+    with Workers(1) as workers:
+        assert mirror_differences(little_plan(), out, workers)["differing"] == 0
+
+
+def test_a_suite_row(run: tuple[Path, dict[str, object]]) -> None:
+    """A suite's run leaves rivals out and tells false alerts, recall and grades."""
+    out, _ = run
+    with Workers(1) as workers:
+        row = summarize_run(little_plan(columns=False, fine_sessions=0), out, workers, 2.0)
+    assert row["name"] == "little"
+    assert set(row["recall"]) == {"thin", "low", "mid", "busy"}
+    assert isinstance(row["met"], bool)
+
+
+def test_the_command_writes_page_and_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ifd evaluate` prints the table and writes both files; its exit code is the run's check."""
+    monkeypatch.setattr("ifd_fast.world.load_world", lambda _: small_world())
+    out = tmp_path / "out"
+    result = CliRunner().invoke(command, ["--quick", "--workers", "1", "--out", str(out)])
+    assert "What was to be reached" in result.output, result.exception
+    document = json.loads((out / "evaluation.json").read_text())
+    assert document["mirrors"]["differing"] == 0
+    assert (out / "evaluation.html").stat().st_size > 10_000
+    assert (result.exit_code == 0) == (document["faults"] == [])
+
+
+def test_session_numbers_are_distinct(tmp_path: Path) -> None:
+    """Every task of a plan has a number and a folder of its own; only fine ones share seeds."""
+    plan = little_plan(sessions=3, power_sessions=3, null_sessions=3, fine_sessions=2)
+    tasks = session_tasks(plan, tmp_path, tmp_path)
+    assert len({number_of(task) for task in tasks}) == len(tasks) == 11
+    assert len({task.folder for task in tasks}) == 11
+    seeds = [task.seed for task in tasks if not task.name.startswith("fine")]
+    assert len(set(seeds)) == 9
