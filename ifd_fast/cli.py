@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "explain": ("ifd_fast.commands.explain:explain", "Rebuild a signal from the record."),
     "replay": ("ifd_fast.commands.replay:replay", "DBN files to windows and signals."),
     "simulate": ("ifd_fast.commands.simulate:simulate", "Write a synthetic market as DBN files."),
+    "verify": ("ifd_fast.commands.verify:verify", "Check what runs promise."),
     "warm-up": ("ifd_fast.commands.warm_up:warm_up", "Compile all kernels into the cache."),
 }
 

@@ -23,7 +23,7 @@ from ifd_kernels.layout import F_BAD_TS_RECV, F_SNAPSHOT
 from ifd_kernels.pressure import AHEAD_LIMIT_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -76,6 +76,8 @@ class Rerun:
         Makes the engine from (profile, sessions, history=...).
     signals_only
         Window rows are neither built nor digested.
+    keep
+        Which frames stay in memory; the others are digested and dropped.
     ignore_from_ns
         Definitions received then or later are not looked at.
     """
@@ -86,12 +88,13 @@ class Rerun:
         make: Callable[..., FlowEngine] = FlowEngine,
         *,
         signals_only: bool = False,
+        keep: Collection[str] = ("windows", "facts", "signals"),
         ignore_from_ns: int | None = None,
     ) -> None:
         """Make the engine; nothing is read yet."""
         profile, store = recording.settings.profile, recording.baselines
         self.recording = recording
-        self._frames: dict[str, list[pl.DataFrame]] = {}
+        self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in keep}
         self.history = None if store is None else StoreHistory(store, profile)
         self.engine = make(profile, load_sessions(profile.calendar), history=self.history)
         self.collector = Collector(self.engine, deliver=self._keep)
@@ -134,7 +137,8 @@ class Rerun:
         return pl.concat(self._frames[name])
 
     def _keep(self, name: str, frame: pl.DataFrame) -> None:
-        self._frames.setdefault(name, []).append(frame)
+        if name in self._frames:
+            self._frames[name].append(frame)
 
     def _check_baselines(self) -> None:
         if self.history is not None:
