@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.scoring_feed import quiet_market, rows_between, run_full, run_instants
 from bench.workloads import Thunk, region
 from ifd_kernels.layout import SECOND_NS
-from ifd_kernels.votes import NOW
+from ifd_kernels.score_state import NOW
 
 __all__ = ["score_instant", "score_instant_full"]
 
@@ -16,7 +16,7 @@ SLOTS = 4096
 @region(
     "scoring.score_instant",
     events=INSTANTS,
-    covers=("votes", "evidence", "verdict", "mids"),
+    covers=("votes", "evidence", "verdict", "mids", "weighing", "ranks", "neighbours"),
 )
 def score_instant() -> Thunk:
     """Score a minute of instants of 600 slots, 30 buckets a second, half an hour into a day."""

@@ -11,11 +11,22 @@ from ifd_fast import scores
 from ifd_fast.profiles import Profile
 from ifd_kernels._jit import kernel
 from ifd_kernels.layout import DONE, IDENTITY, KIND_CALL, KIND_PUT, SECOND_NS, TOUCH, Records
+from ifd_kernels.rescoring import HANDOVER
+from ifd_kernels.score_state import Score
 from ifd_kernels.scoring import note_flow, score_instant
 from ifd_kernels.signals import EXPECTED
-from ifd_kernels.votes import Score, mark_all_dirty
+from ifd_kernels.votes import mark_all_dirty
 
-__all__ = ["FLOW", "OPEN_NS", "Market", "quiet_market", "rows_between", "run_full", "run_instants"]
+__all__ = [
+    "FLOW",
+    "OPEN_NS",
+    "Market",
+    "hand_overs",
+    "quiet_market",
+    "rows_between",
+    "run_full",
+    "run_instants",
+]
 
 OPEN_NS: Final = 1_700_000_100 * SECOND_NS
 START_S: Final = 0  # after the open
@@ -40,6 +51,7 @@ def quiet_market(slots: int, seconds: int, per_second: float, seed: int = 7) -> 
     identities["mapped"] = 1
     identities["kind"] = np.where(number % 2 == 0, KIND_CALL, KIND_PUT)
     identities["twin_slot"] = number ^ 1
+    identities["strike_1e9"] = 10**9 * (number // 2)
     touch = np.zeros(slots, TOUCH)
     touch["changes"], touch["bid_price_1e9"], touch["ask_price_1e9"] = 1, 10**9, 2 * 10**9
     weight = 1.0 / (1 + rng.permutation(slots)) ** 1.1
@@ -95,6 +107,17 @@ def run_full(
         later_ns = instant_ns + n * SECOND_NS // 10
         status |= score_instant(score, later_ns, identities, touch)
     return status
+
+
+def hand_overs(slots: int, seconds: int, per_second: float) -> tuple[Market, Records]:
+    """Return a market at its open, and its flow as it was handed over second by second."""
+    market = quiet_market(slots, seconds, per_second)
+    rows = np.zeros(len(market.flow), HANDOVER)
+    rows["instant_ns"] = (market.flow["second"] + 1) * SECOND_NS
+    for name, source in (("second", "second"), ("slot", "slot"), ("bid_volume", "bid")):
+        rows[name] = market.flow[source]
+    rows["ask_volume"] = market.flow["ask"]
+    return market, rows
 
 
 def rows_between(flow: NDArray[np.void], first_s: int, last_s: int) -> int:

@@ -13,7 +13,7 @@ import pytest
 
 from bench.scoring_feed import OPEN_NS, Market, quiet_market, run_full, run_instants
 from ifd_kernels.layout import SECOND_NS
-from ifd_kernels.votes import EVALUATIONS, NOW, ROWS
+from ifd_kernels.score_state import EVALUATIONS, NOW, ROWS
 from tests.oracle.scoring import Scorer
 
 INSTANTS = 100
@@ -72,6 +72,7 @@ def test_the_kernel_is_far_faster_than_its_oracle() -> None:
             "twin": n ^ 1,
             "mapped": 1,
             "retired": 0,
+            "strike": n // 2,
             "marks": 0,
         }
         for n in range(20)
@@ -80,7 +81,9 @@ def test_the_kernel_is_far_faster_than_its_oracle() -> None:
     expected = [{name: row[name] for name in names} for row in market.score.expected]
     asked = market.score.profile.dtype.names or ()
     profile = {name: market.score.profile[name][0] for name in asked}
-    scorer = Scorer(slots, expected, market.score.season.tolist(), OPEN_NS, profile)
+    season = market.score.season.tolist()
+    tables, limits = market.score.ranks, market.score.limits[0]
+    scorer = Scorer(slots, expected, season, OPEN_NS, profile, tables, limits)
     start = time.perf_counter()
     first = int(market.flow[0]["second"])
     for second in range(first, first + 50):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -35,14 +35,15 @@ from ifd_fast.baseline_cells import (
 )
 from ifd_fast.baseline_history import History, read_history
 from ifd_fast.errors import UsageError
+from ifd_fast.ranking import Ranking
 from ifd_kernels.signals import CELL_DTE, CELL_MONEYNESS, CELL_STRIKE, CELL_TYPE
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Arrays", "estimate"]
+__all__ = ["Arrays", "digest_inputs", "estimate"]
 
-ESTIMATES_VERSION: Final = 2  # in the digest: raise it when the same facts give other numbers
+ESTIMATES_VERSION: Final = 3  # in the digest: raise it when the same facts give other numbers
 _NOTHING: Final = 1e-9  # instrument-sessions; sums of shares cancel to about 1e-16
 
 
@@ -52,7 +53,8 @@ class Arrays:
 
     `cells` (n,) of CELL, sorted by level, underlying, option_type, dte_class, moneyness,
     strike_1e9; `underlyings` (k,) of UNDERLYING, sorted by symbol; `season` (277,) the share of
-    a session's votes before each 300 s bin and at the end; `digest` of all that went in.
+    a session's votes before each 300 s bin and at the end; `digest` of all that went in;
+    `ranking` what residuals are worth, None if no session came with hand-overs.
     """
 
     as_of_day: int
@@ -62,6 +64,7 @@ class Arrays:
     cells: NDArray[Any]
     underlyings: NDArray[Any]
     season: NDArray[np.float64]
+    ranking: Ranking | None = None
 
 
 def estimate(connection: DuckDBPyConnection, as_of: dt.date, lookback: int) -> Arrays:
@@ -74,21 +77,37 @@ def estimate(connection: DuckDBPyConnection, as_of: dt.date, lookback: int) -> A
     """
     if lookback < 1:
         raise UsageError(f"`lookback_days` must be at least 1 session, was {lookback}.")
+    from ifd_fast.baseline_ranks import build_ranking
+
     history = read_history(connection, as_of, lookback)
-    return Arrays(
+    arrays = Arrays(
         as_of_day=epoch_day(as_of),
         lookback_sessions=lookback,
         sessions=len(history.digest_of),
-        digest=_digest(history, as_of, lookback),
+        digest=_digest(history.digest_of, as_of, lookback),
         cells=_shrink_all(history),
         underlyings=_pack_underlyings(history),
         season=history.season,
     )
+    return replace(arrays, ranking=build_ranking(connection, as_of, lookback, arrays))
 
 
-def _digest(history: History, as_of: dt.date, lookback: int) -> str:
+def digest_inputs(connection: DuckDBPyConnection, as_of: dt.date, lookback: int) -> str:
+    """Return the digest that `estimate` would give, without estimating."""
+    rows = connection.execute(
+        """
+        SELECT trade_date::VARCHAR, source_digest FROM (
+            SELECT * FROM coverage WHERE trade_date < ? ORDER BY trade_date DESC LIMIT ?)
+        ORDER BY trade_date
+        """,
+        [as_of, lookback],
+    ).fetchall()
+    return _digest(rows, as_of, lookback)
+
+
+def _digest(digest_of: list[tuple[str, str]], as_of: dt.date, lookback: int) -> str:
     head = f"{ESTIMATES_VERSION}|{as_of.isoformat()}|{lookback}"
-    lines = (head, *("|".join(pair) for pair in history.digest_of))
+    lines = (head, *("|".join(pair) for pair in digest_of))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

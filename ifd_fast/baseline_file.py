@@ -1,7 +1,8 @@
 """The array file the engine maps: the estimates of one trade date, published by rename.
 
-Layout, little endian: HEADER, then the arrays `underlyings`, `season`, `cells`, each from an
-offset that is a multiple of 64. The header's digests name what went in and guard what lies here.
+Layout, little endian: HEADER, then the arrays `underlyings`, `season`, `cells`, `limits` and
+`ranks`, each from an offset that is a multiple of 64. The header's digests name what went in and
+guard what lies here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +19,15 @@ import numpy as np
 from ifd_fast.baseline_cells import CELL, SEASON_BINS, UNDERLYING
 from ifd_fast.baseline_estimates import Arrays
 from ifd_fast.errors import DataError, IfdError
+from ifd_fast.ranking import Ranking, make_limits
+from ifd_kernels.ranks import BINS, CHANNELS, NODES, WINDOWS
+from ifd_kernels.signals import LIMITS
 
 __all__ = ["HEADER", "load_arrays", "publish_arrays"]
 
 MAGIC: Final = b"IFDBASE\0"
-FILE_VERSION: Final = 1
+FILE_VERSION: Final = 2
+RANKS_SHAPE: Final = (CHANNELS, WINDOWS, BINS, NODES)
 _ALIGN_BYTES: Final = 64
 
 HEADER: Final = np.dtype(
@@ -39,6 +45,10 @@ HEADER: Final = np.dtype(
         ("underlyings_at", "<i8"),  # byte offsets
         ("season_at", "<i8"),
         ("cells_at", "<i8"),
+        ("limits", "<i8"),  # 1, or 0 without a ranking
+        ("limits_at", "<i8"),
+        ("ranks", "<i8"),  # numbers in all tables
+        ("ranks_at", "<i8"),
         ("cell_bytes", "<i8"),
         ("inputs_digest", "S64"),
         ("content_digest", "S64"),  # of all other bytes
@@ -116,18 +126,42 @@ def load_arrays(path: Path, *, verify: bool = True) -> Arrays:
             data, UNDERLYING, int(header["underlyings"]), int(header["underlyings_at"])
         ),
         season=np.frombuffer(data, "<f8", bins + 1, int(header["season_at"])),
+        ranking=_read_ranking(data, header),
     )
+
+
+def _read_ranking(data: mmap.mmap, header: Any) -> Ranking | None:
+    """Return the ranking, with the weights of the calibration now in force."""
+    if header["limits"] == 0:
+        return None
+    row = np.frombuffer(data, LIMITS, 1, int(header["limits_at"]))[0]
+    shares = tuple(float(share) for share in row["grain_shares"])
+    limits = make_limits(
+        ready=bool(row["ready"] == 1.0),
+        sessions=float(row["sessions"]),
+        line=(float(row["alpha"]), float(row["beta"])),
+        grain_shares=(shares[0], shares[1], shares[2]),
+    )
+    ranks = np.frombuffer(data, "<f8", int(header["ranks"]), int(header["ranks_at"]))
+    return Ranking(ranks.reshape(RANKS_SHAPE), limits)
 
 
 def _pack(arrays: Arrays) -> bytearray:
     underlyings_at = _align(HEADER.itemsize)
     season_at = _align(underlyings_at + arrays.underlyings.nbytes)
     cells_at = _align(season_at + arrays.season.nbytes)
-    data = bytearray(cells_at + arrays.cells.nbytes)
+    ranking = arrays.ranking
+    limits = np.zeros(0, LIMITS) if ranking is None else ranking.limits
+    ranks = np.zeros(0) if ranking is None else ranking.ranks
+    limits_at = _align(cells_at + arrays.cells.nbytes)
+    ranks_at = _align(limits_at + limits.nbytes)
+    data = bytearray(ranks_at + ranks.nbytes)
     parts = (
         (underlyings_at, arrays.underlyings),
         (season_at, arrays.season),
         (cells_at, arrays.cells),
+        (limits_at, limits),
+        (ranks_at, ranks),
     )
     for offset, part in parts:
         data[offset : offset + part.nbytes] = part.tobytes()
@@ -135,7 +169,8 @@ def _pack(arrays: Arrays) -> bytearray:
     header[0] = (
         MAGIC, FILE_VERSION, HEADER.itemsize, len(data), arrays.as_of_day,
         arrays.lookback_sessions, arrays.sessions, len(arrays.underlyings), SEASON_BINS,
-        len(arrays.cells), underlyings_at, season_at, cells_at, CELL.itemsize,
+        len(arrays.cells), underlyings_at, season_at, cells_at, len(limits), limits_at,
+        ranks.size, ranks_at, CELL.itemsize,
         arrays.digest.encode(), b"",
     )  # fmt: skip
     data[: HEADER.itemsize] = header.tobytes()
@@ -165,7 +200,11 @@ def _check_header(path: Path, data: mmap.mmap) -> Any:
         ("underlyings", int(header["underlyings"]) * UNDERLYING.itemsize),
         ("season", (SEASON_BINS + 1) * 8),
         ("cells", int(header["cells"]) * CELL.itemsize),
+        ("limits", int(header["limits"]) * LIMITS.itemsize),
+        ("ranks", int(header["ranks"]) * 8),
     )
+    if int(header["ranks"]) not in (0, prod(RANKS_SHAPE)):
+        raise _damaged(path, "its ranks have another layout")
     for name, size in parts:
         offset = int(header[f"{name}_at"])
         if offset < HEADER.itemsize or size < 0 or offset + size > len(data):

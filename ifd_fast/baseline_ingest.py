@@ -1,7 +1,8 @@
 """Fold a replay's output folder into the store: one session, one transaction.
 
 A folder holds `facts.parquet`, `instruments.parquet` and `session.json`, for one or several
-trade dates. A session that is already there with the same content is left alone; with another
+trade dates, and in most cases `handovers.parquet`; a session without it adds nothing to the ranks
+of residuals. A session that is already there with the same content is left alone; with another
 content it is replaced whole.
 """
 
@@ -15,7 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ifd_fast.baseline_cells import SEASON_BINS, WINDOW_NS, WINDOW_S
-from ifd_fast.baseline_store import FACT_COLUMNS, LISTING_COLUMNS, SESSION_TABLES, transaction
+from ifd_fast.baseline_store import (
+    FACT_COLUMNS,
+    HANDOVER_COLUMNS,
+    LISTING_COLUMNS,
+    SESSION_TABLES,
+    transaction,
+)
 from ifd_fast.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Ingested", "SessionSource", "ingest_session", "insert_pulses", "read_sources"]
 
 _TIMES: Final = ("TIMESTAMP_NS",)
+_HANDOVERS: Final = "handovers.parquet"
 _FILES: Final = ("facts.parquet", "instruments.parquet", "session.json")
 
 
@@ -107,6 +115,7 @@ def ingest_session(connection: DuckDBPyConnection, source: SessionSource) -> Ing
     finally:
         connection.execute("DROP TABLE IF EXISTS new_facts")
         connection.execute("DROP TABLE IF EXISTS new_listings")
+        connection.execute("DROP TABLE IF EXISTS new_handovers")
 
 
 def _read_session(folder: Path, document: dict[str, Any], entry: dict[str, Any]) -> SessionSource:
@@ -172,7 +181,33 @@ def _stage(connection: DuckDBPyConnection, source: SessionSource) -> None:
         """,  # noqa: S608  # our own column names
         {"path": str(listings), "open": source.open_ns, "close": source.close_ns},
     )
+    _stage_handovers(connection, source)
     _check_keys(connection, source)
+
+
+def _stage_handovers(connection: DuckDBPyConnection, source: SessionSource) -> None:
+    """Copy the session's hand-overs in their order; without a file there are none."""
+    path = source.folder / _HANDOVERS
+    columns = ", ".join(f"{name} {kind}" for name, kind in HANDOVER_COLUMNS.items())
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE new_handovers ({columns}, number INTEGER)")
+    if not path.is_file():
+        return
+    _check_columns(connection, path, set(HANDOVER_COLUMNS))
+    connection.execute(
+        f"""
+        INSERT INTO new_handovers
+        SELECT {_select(HANDOVER_COLUMNS)}, file_row_number
+        FROM read_parquet($path, file_row_number = true)
+        WHERE trade_date = $trade_date AND epoch_ns(instant) > $open
+            AND epoch_ns(instant) <= $close
+        """,  # noqa: S608  # our own column names
+        {
+            "path": str(path),
+            "trade_date": source.trade_date,
+            "open": source.open_ns,
+            "close": source.close_ns,
+        },
+    )
 
 
 def _check_keys(connection: DuckDBPyConnection, source: SessionSource) -> None:
@@ -239,6 +274,17 @@ def _source_digest(connection: DuckDBPyConnection, source: SessionSource) -> str
             [],
         )[0].encode()
     )
+    digest.update(
+        _row(
+            connection,
+            """
+            SELECT coalesce(sha256(string_agg(concat_ws('|',
+                epoch_ns(instant), instrument_id, age_s, bid_volume, ask_volume, moved,
+                twin_moved), '\n' ORDER BY number)), '') FROM new_handovers
+            """,
+            [],
+        )[0].encode()
+    )
     return digest.hexdigest()
 
 
@@ -255,8 +301,10 @@ def _replace(connection: DuckDBPyConnection, source: SessionSource, digest: str)
         "INSERT INTO listings SELECT ?, * FROM new_listings ORDER BY instrument_id",
         [source.trade_date],
     )
+    connection.execute("INSERT INTO handovers SELECT * FROM new_handovers ORDER BY number")
     _insert_windows(connection, source)
     insert_pulses(connection, source.trade_date)
+    handed = (source.folder / _HANDOVERS).is_file()
     facts, listed = _row(
         connection,
         "SELECT (SELECT count(*) FROM new_facts), (SELECT count(*) FROM new_listings)",
@@ -266,7 +314,8 @@ def _replace(connection: DuckDBPyConnection, source: SessionSource, digest: str)
         """
         INSERT INTO coverage
         SELECT $trade_date, $digest, $facts_digest, $config_digest, $open, $close, $from_, $to,
-            count(*), count(*) FILTER (observed), $listed, $facts
+            count(*), count(*) FILTER (observed), $listed, $facts,
+            CASE WHEN $handed THEN (SELECT count(*) FROM new_handovers) END
         FROM windows WHERE trade_date = $trade_date
         """,
         {
@@ -280,6 +329,7 @@ def _replace(connection: DuckDBPyConnection, source: SessionSource, digest: str)
             "to": source.observed_to_ns,
             "listed": listed,
             "facts": facts,
+            "handed": handed,
         },
     )
     return Ingested(source.trade_date, unchanged=False, fact_rows=facts, listed=listed)

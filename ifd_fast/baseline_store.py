@@ -9,6 +9,7 @@ does one short transaction, and whoever finds it locked tries again until `wait_
 - pulses     one row a window and underlying with trades in its options: votes, the future's mid
 - listings   one row an instrument that was listed in a session
 - facts      the traded 300 s windows, as the replay wrote them (times are UTC)
+- handovers  what the scorer was given, in its order: sessions are scored again from them
 - derived, derived_cells, derived_season   the estimates last built, as of one trade date
 """
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["open_store", "prune_sessions", "transaction"]
 
-SCHEMA_VERSION: Final = 1
-SESSION_TABLES: Final = ("coverage", "windows", "pulses", "listings", "facts")
+SCHEMA_VERSION: Final = 2
+SESSION_TABLES: Final = ("coverage", "windows", "pulses", "listings", "facts", "handovers")
 LOCK_WAIT_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 0.5
@@ -70,6 +71,16 @@ FACT_COLUMNS: Final = {
     "bid_votes_10": "BIGINT",
     "ask_votes_10": "BIGINT",
 }
+HANDOVER_COLUMNS: Final = {
+    "trade_date": "DATE",
+    "instant": "TIMESTAMP_NS",
+    "instrument_id": "UINTEGER",
+    "age_s": "INTEGER",
+    "bid_volume": "BIGINT",
+    "ask_volume": "BIGINT",
+    "moved": "TINYINT",
+    "twin_moved": "TINYINT",
+}
 LISTING_COLUMNS: Final = {
     "instrument_id": "UINTEGER",
     "symbol": "VARCHAR",
@@ -92,7 +103,7 @@ INSERT INTO meta VALUES ({SCHEMA_VERSION});
 CREATE TABLE coverage (
     trade_date DATE, source_digest VARCHAR, facts_digest VARCHAR, config_digest VARCHAR,
     open_ns BIGINT, close_ns BIGINT, observed_from_ns BIGINT, observed_to_ns BIGINT,
-    windows INTEGER, windows_observed INTEGER, listed INTEGER, fact_rows BIGINT);
+    windows INTEGER, windows_observed INTEGER, listed INTEGER, fact_rows BIGINT, handovers BIGINT);
 CREATE TABLE windows (
     trade_date DATE, window_end_ns BIGINT, bin INTEGER, observed BOOLEAN, grade VARCHAR,
     fact_rows INTEGER);
@@ -100,6 +111,7 @@ CREATE TABLE pulses (
     trade_date DATE, window_end_ns BIGINT, underlying VARCHAR, votes_1 BIGINT, mid DOUBLE);
 CREATE TABLE listings (trade_date DATE, {_columns(LISTING_COLUMNS)});
 CREATE TABLE facts ({_columns(FACT_COLUMNS)});
+CREATE TABLE handovers ({_columns(HANDOVER_COLUMNS)}, number INTEGER);
 CREATE TABLE derived (as_of DATE, lookback_sessions INTEGER, sessions INTEGER, digest VARCHAR);
 CREATE TABLE derived_season (bin INTEGER, share_before DOUBLE);
 CREATE TABLE derived_cells (

@@ -11,6 +11,7 @@ import polars as pl
 from ifd_fast import __version__
 from ifd_fast.digests import RowDigest, SignalDigest
 from ifd_fast.flows import FACTS_WINDOW_S
+from ifd_fast.handovers import HANDOVERS_SCHEMA, build_handovers
 from ifd_fast.identities import frame_identities
 from ifd_fast.rows import FACTS_SCHEMA, WINDOW_SCHEMA, build_facts, build_windows
 from ifd_fast.signals import SIGNAL_SCHEMA, build_signals
@@ -50,9 +51,10 @@ class ReplayResult:
 
     Attributes
     ----------
-    windows, signals, facts, instruments
-        Frames of `rows.WINDOW_SCHEMA`, `signals.SIGNAL_SCHEMA`, `rows.FACTS_SCHEMA` and of
-        identities; read from the files when the run wrote to a folder.
+    windows, signals, facts, handovers, instruments
+        Frames of `rows.WINDOW_SCHEMA`, `signals.SIGNAL_SCHEMA`, `rows.FACTS_SCHEMA`,
+        `handovers.HANDOVERS_SCHEMA` and of identities; read from the files when the run wrote to
+        a folder.
     document
         What happened to every record, digests and settings, as session.json has it.
     summary
@@ -104,6 +106,11 @@ class ReplayResult:
     def facts(self) -> pl.DataFrame:
         """Tumbling windows of 300 s with capped votes: what baselines are made of."""
         return self._frame("facts")
+
+    @property
+    def handovers(self) -> pl.DataFrame:
+        """What the scorer was given, in its order: a session is scored again from them alone."""
+        return self._frame("handovers")
 
     @property
     def instruments(self) -> pl.DataFrame:
@@ -174,6 +181,7 @@ class Collector:
             self._append("signals", frame)
             if self.on_signals is not None:
                 self.on_signals(frame)
+        self._take_handovers()
 
     def drain_when_full(self) -> None:
         """Take what was found once it is worth a frame: 23 columns cost the same for one row."""
@@ -198,6 +206,7 @@ class Collector:
             "settings": settings.profile.tree(),
             "baselines_store": _store_of(self.engine.history),
             "baselines": dict(getattr(self.engine.history, "digests", {})),
+            "ranking": dict(getattr(self.engine.history, "rankings", {})),
             "window_s": settings.profile.window_s,
             "window_step_s": settings.profile.window_step_s,
             "files": files,
@@ -240,6 +249,13 @@ class Collector:
             digest = self._sessions.setdefault(date[0], RowDigest())
             digest.update(part)
         self._append("facts", frame)
+
+    def _take_handovers(self) -> None:
+        entries = self.engine.take_handovers()
+        if len(entries) and self.deliver is None:
+            ids = self.engine.instruments.identities["instrument_id"]
+            close_ns = np.asarray(self.engine.sessions.close_ns)
+            self._append("handovers", build_handovers(entries, ids, close_ns, self._dates()))
 
     def _append(self, name: str, frame: pl.DataFrame) -> None:
         if self.deliver is not None:
@@ -294,4 +310,5 @@ _SCHEMAS: Final = {
     "facts": FACTS_SCHEMA,
     "signals": SIGNAL_SCHEMA,
     "instruments": frame_identities([], _NO_TIMES, _NO_TIMES).schema,
+    "handovers": HANDOVERS_SCHEMA,
 }

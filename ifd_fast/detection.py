@@ -129,9 +129,10 @@ class IFDv3Engine:
         if session is None:
             return None
         arrays = self._arrays_of(session.trade_date)
-        expected, season = unknown_expected(1), None
+        expected, season, ranking = unknown_expected(1), None, None
         if arrays is not None:
             expected, season = self._expect(arrays, window, session), arrays.season
+            ranking = arrays.ranking
         row = score_one(
             self._profile_row,
             expected,
@@ -141,6 +142,7 @@ class IFDv3Engine:
             kind=_KINDS[window.option_type],
             share=_share_of(season, window.start_ns - session.open_ns, window.length_ns),
             marks=_MARK_OF_GRADE.get(window.quality, MARK_STALE),
+            ranking=ranking,
         )
         if not row[0]["candidate"]:
             return None

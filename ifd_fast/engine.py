@@ -16,6 +16,7 @@ import numpy as np
 from ifd_fast import books
 from ifd_fast.flows import FlowSettings, allocate_flow, grow_flow
 from ifd_fast.framing import Framer, allocate_ring
+from ifd_fast.handovers import take_handovers
 from ifd_fast.instruments import Instruments
 from ifd_fast.retired import Retired
 from ifd_fast.scores import (
@@ -39,12 +40,13 @@ from ifd_kernels.layout import (
     NEED_ROWS,
     NEED_SESSION,
     NEED_SLOTS,
+    NEED_VOTES,
     PUBLISHED,
     RING_FULL,
     SECOND_NS,
     Integer,
 )
-from ifd_kernels.votes import OPEN, ROWS
+from ifd_kernels.score_state import HEAD, KEPT, OPEN, ROWS
 from ifd_kernels.windows import set_next
 from ifd_kernels.wire import COUNTERS
 
@@ -135,6 +137,8 @@ class FlowEngine:
         self._scheduled: list[tuple[int, Callable[[], object]]] = []
         self._full_rows: list[NDArray[np.void]] = []
         self._in_stages = type(self)._advance is not FlowEngine._advance  # noqa: SLF001
+        self._handed_over: list[NDArray[np.void]] = []
+        self.state.score.cursor[KEPT] = 0
 
     @property
     def watermark_ns(self) -> int:
@@ -322,6 +326,12 @@ class FlowEngine:
         """Return the signals found since the last call, in order of instant (n,)."""
         return take_signals(self.state.score)
 
+    def take_handovers(self) -> NDArray[np.void]:
+        """Return what the scorer was given since the last call, VOTE (n,), in its order."""
+        handed = np.concatenate([*self._handed_over, take_handovers(self.state.score)])
+        self._handed_over.clear()
+        return handed
+
     @property
     def identity_version(self) -> tuple[int, ...]:
         """Slots in use, then counts that change when an instrument is named or retired."""
@@ -341,7 +351,9 @@ class FlowEngine:
                 self._arrays = self.history.arrays_for(self.sessions[session].trade_date)
         if self._arrays is not None:
             season = self._arrays.season
-        self.state = self.state._replace(score=begin_session(self.state.score, open_ns, season))
+        ranking = None if self._arrays is None else self._arrays.ranking
+        score = begin_session(self.state.score, open_ns, season, self.observed_from_ns, ranking)
+        self.state = self.state._replace(score=score)
         clock["joined_session"] = session
         self._join_slots()
 
@@ -381,7 +393,8 @@ class FlowEngine:
         elif status == NEED_SESSION:
             self._join_session()
         elif status == NEED_ROWS:
-            self._full_rows.append(state.flow.rows[: state.flow.clock[0]["row_count"]].copy())
-            state.flow.clock[0]["row_count"] = 0
+            self._full_rows = [self.take_rows()]
+        elif status == NEED_VOTES and state.score.cursor[KEPT] < state.score.cursor[HEAD]:
+            self._handed_over.append(take_handovers(state.score))
         else:
             self.state = state._replace(score=grow_score(state.score, int(status)))

@@ -19,6 +19,7 @@ from ifd_fast.errors import DataError, UsageError
 from ifd_fast.rerunning import KeepingEngine, Rerun
 from ifd_fast.signal_ids import SignalId, check_rules, parse_id
 from ifd_fast.witnessing import Standing, Trade, Wanted, WitnessEngine
+from ifd_kernels.evidence import CHANNEL_A, CHANNEL_B60, CHANNEL_C, GRAIN_S
 from ifd_kernels.layout import SECOND_NS
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 _FLOW_AGE_NS: Final = 7_200 * SECOND_NS  # the greatest the scorer tells apart
+_CAPS: Final = {CHANNEL_A: 1, CHANNEL_C: 10}  # votes a second and side
 _REPORT_NS: Final = 300 * SECOND_NS
 _IDS_NAMED: Final = 3
 
@@ -90,12 +92,18 @@ class Explanation:
         after_ns = self.instant_ns - window_s * SECOND_NS
         return [one for one in self.trades if one.scored_ns > after_ns]
 
-    def votes_within(self, window_s: int, cap: int) -> int:
+    def votes_within(self, window_s: int, channel: int) -> int:
         """Return the votes of both sides in the trades of a window, before the pair filter.
 
-        Contracts of one second and side count up to `cap`, in the order in which they came.
+        Contracts of one second and side count up to the channel's cap, in the order in which they
+        came; channel B counts the stretches of 5, 15 or 60 s in which a side traded.
         """
         after_ns = self.instant_ns - window_s * SECOND_NS
+        if channel not in _CAPS:
+            unit_ns = GRAIN_S[channel - CHANNEL_B60] * SECOND_NS
+            near = (one for one in self.trades if one.side and one.scored_ns > after_ns)
+            return len({(one.ts_event_ns // unit_ns, one.side) for one in near})
+        cap = _CAPS[channel]
         contracts: dict[tuple[int, str], int] = {}
         votes = 0
         for one in self.trades:
@@ -113,7 +121,7 @@ class Explanation:
         bought = sum(one.size for one in near if one.side == "BUY")
         sold = sum(one.size for one in near if one.side == "SELL")
         row = self.row
-        counted = self.votes_within(row["window_s"], row["cap"])
+        counted = self.votes_within(row["window_s"], row["channel"])
         used = row["votes_for"] + row["votes_against"]
         return [
             (f"{bought} contracts lifted the ask in 300 s", bought == row["ask_volume"]),

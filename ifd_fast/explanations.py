@@ -32,11 +32,13 @@ _LOG_ODDS: Final = {
 _GATES: Final = {
     verdict.FAILED_RATIO: ("min_pressure_ratio", "ratio"),
     verdict.FAILED_PERSISTENCE: ("min_time_persistence", "persistence"),
-    verdict.FAILED_ANOMALY: ("min_baseline_anomaly", "deviate"),
+    verdict.FAILED_ANOMALY: ("min_baseline_anomaly", "p"),
     verdict.FAILED_CONFIDENCE: ("min_overall_confidence", "final_confidence"),
     verdict.FAILED_QUALITY: ("min_data_quality", "quality"),
+    verdict.FAILED_BUDGET: ("false_alerts_per_session", "false_alerts"),
     verdict.FAILED_GRADE: ("grade C or better", "grade"),
 }
+_VOTES: Final = ("one a second", "one in 60 s", "one in 15 s", "one in 5 s", "ten a second")
 _ACTS: Final = {"BUY": ("lifted the ask", "bought"), "SELL": ("hit the bid", "sold")}
 
 
@@ -83,8 +85,8 @@ def in_words(one: Explanation) -> str:
         f"{signal['symbol']} ({kind}): {side} pressure, {what} at {_clock(one.instant_ns)} UTC in "
         f"the session of {signal['trade_date']}. In the {row['window_s'] // 60} minutes before, "
         f"{row['votes_for']:g} votes were for it, {row['votes_against']:g} against (a vote is a "
-        f"contract that {act}, at most {row['cap']} a second); history, time of day and the rest "
-        f"of the market explain {row['expected_for']:.1f}. History is that of "
+        f"contract that {act}, at most {_VOTES[row['channel']]}); history, time of day and the "
+        f"rest of the market explain {row['expected_for']:.1f}. History is that of "
         f"{row['sessions']:.0f} sessions, {own}. By chance such flow has a probability of "
         f"{row['p']:.1e} in one option; over all options scored at once of at most "
         f"{row['q']:.1e}. Confidence {row['final_confidence']:.2f} "

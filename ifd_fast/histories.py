@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ifd_fast import errors
-from ifd_fast.errors import IfdError, UsageError
+from ifd_fast.errors import DataError, IfdError, UsageError
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from ifd_fast.baseline_estimates import Arrays
     from ifd_fast.profiles import Profile
 
@@ -53,7 +55,9 @@ class StoreHistory:
         """Look at the store once, so that a wrong path fails before any data is read."""
         self.store = Path(store)
         self.lookback_days = profile.lookback_days
+        self.false_alerts_per_session = profile.false_alerts_per_session
         self.digests: dict[str, str] = {}
+        self.rankings: dict[str, dict[str, Any]] = {}
         self._kept: dict[dt.date, Arrays | None] = {}
         if not self.store.is_file():
             raise UsageError(
@@ -71,10 +75,15 @@ class StoreHistory:
         return self._kept[trade_date]
 
     def _estimate(self, trade_date: dt.date) -> Arrays | None:
+        from ifd_fast.ranking import unknown_ranking
+
         arrays = _estimate_apart(self.store, trade_date, self.lookback_days)
         if arrays.sessions == 0:
             return None
-        self.digests[trade_date.isoformat()] = arrays.digest
+        day = trade_date.isoformat()
+        self.digests[day] = arrays.digest
+        ranking = arrays.ranking or unknown_ranking()
+        self.rankings[day] = ranking.describe(self.false_alerts_per_session)
         return arrays
 
 
@@ -108,9 +117,27 @@ def publish_estimates(store: str, as_of: str, lookback: str, to: str) -> int:
 
     try:
         with open_store(Path(store)) as connection:
-            arrays = estimate(connection, dt.date.fromisoformat(as_of), int(lookback))
+            asked = (dt.date.fromisoformat(as_of), int(lookback))
+            arrays = _published(connection, Path(store), *asked) or estimate(connection, *asked)
         publish_arrays(Path(to), arrays)
     except IfdError as error:
         sys.stdout.write(f"{type(error).__name__}\n{error}")
         return error.exit_code
     return 0
+
+
+def _published(
+    connection: DuckDBPyConnection, store: Path, as_of: dt.date, lookback: int
+) -> Arrays | None:
+    """Return the array file beside the store if it holds just what would be estimated."""
+    from ifd_fast.baseline_estimates import digest_inputs
+    from ifd_fast.baseline_file import load_arrays
+
+    path = store.with_suffix(".arrays")
+    if not path.is_file():
+        return None
+    try:
+        arrays = load_arrays(path)
+    except DataError:  # of an earlier version, or damaged: what stands in the store counts
+        return None
+    return arrays if arrays.digest == digest_inputs(connection, as_of, lookback) else None

@@ -75,6 +75,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     market_making_penalty: Annotated[
         float, _meta("scoring", "Scale of the log-odds lost to a likely maker.", 0.0, 1.0)
     ] = 0.4
+    false_alerts_per_session: Annotated[
+        float,
+        _meta("scoring", "False alerts a session to be expected, over all strikes.", 0.01, 1000.0),
+    ] = 1.0
     lookback_days: Annotated[
         int, _meta("scoring", "Past trading sessions that make the baselines.", 1, 250)
     ] = 20

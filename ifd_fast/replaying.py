@@ -80,8 +80,8 @@ def replay(
         Length and step of the reported windows; None: the profile's. Baselines always use
         tumbling windows of 300 s.
     out
-        A folder for windows.parquet, signals.parquet, facts.parquet, instruments.parquet,
-        session.json and summary.txt. None: frames stay in memory.
+        A folder for windows.parquet, signals.parquet, facts.parquet, handovers.parquet,
+        instruments.parquet, session.json and summary.txt. None: frames stay in memory.
     progress
         Called after each chunk.
     on_signals

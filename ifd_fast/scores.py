@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ifd_fast.errors import IfdError
-from ifd_kernels import votes
-from ifd_kernels.layout import NEED_SIGNALS, NEED_VOTES, UNDEF_PRICE
+from ifd_fast.ranking import Ranking, unknown_ranking
+from ifd_kernels import score_state
+from ifd_kernels.layout import KIND_CALL, KIND_PUT, NEED_SIGNALS, NEED_VOTES, UNDEF_PRICE
+from ifd_kernels.score_state import BESTS, COLUMNS, CURSORS, NEIGHBOURS, NEVER, ROWS, VOTE, Score
 from ifd_kernels.scoring import refresh_family, score_record
 from ifd_kernels.signals import CELL_NONE, EXPECTED, PROFILE, SIGNAL
-from ifd_kernels.votes import CURSORS, ROWS, VOTE, Score, open_session
+from ifd_kernels.votes import open_session
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +25,7 @@ __all__ = [
     "allocate_score",
     "begin_session",
     "bury_slots",
+    "find_neighbours",
     "grow_score",
     "profile_row",
     "score_one",
@@ -47,14 +50,20 @@ _BY_SLOT: Final[dict[str, int]] = {
     "newest": -1,
     "dirty": 0,
     "is_dirty": 0,
+    "moved": 0,
+    "logged": 0,
     "marks": 0,
     "active": 0,
     "began_ns": 0,
-    "ended_ns": -(2**62),
-    "due_ns": -(2**62),
+    "ended_ns": -NEVER,
+    "due_ns": -NEVER,
+    "best": 0,
+    "grain_s": 0,
+    "neighbours": -1,
 }
 
 
+_LIVING: Final = (score_state.TAIL + score_state.TAILS - 1, score_state.HEAD)  # entries, cursors
 _SUMS_OF_SLOT: Final = ("windows", "blocks", "today", "volumes", "paired")  # of entries in the log
 
 
@@ -93,33 +102,42 @@ def allocate_score(
         raise ValueError(f"`log_capacity` must be a power of two, was {log_capacity}. Use 16384.")
     if signals_capacity < 2:
         raise ValueError(f"`signals_capacity` must be at least 2, was {signals_capacity}.")
+    ranking = unknown_ranking()
     score = Score(
         log=np.zeros(log_capacity, VOTE),
-        windows=np.zeros((slots, 4, 4), np.int32),
+        windows=np.zeros((slots, 4, COLUMNS), np.int32),
         blocks=np.zeros((slots, 5, 2), np.int32),
-        today=np.zeros((slots, 2), np.int32),
+        today=np.zeros((slots, 3), np.int32),
         volumes=np.zeros((slots, 2), np.int64),
         paired=np.zeros(slots, np.int32),
         chain=np.zeros((2, 4, 2), np.int64),
         newest=np.full(slots, -1, np.int64),
         dirty=np.zeros(slots, np.int32),
         is_dirty=np.zeros(slots, np.uint8),
-        mids=np.full((votes.MARKS_KEPT, slots), UNDEF_PRICE, np.int64),
+        mids=np.full((score_state.MARKS_KEPT, slots), UNDEF_PRICE, np.int64),
+        moved=np.zeros(slots, np.int8),
+        logged=np.zeros(slots, np.int8),
         marks=np.zeros(slots, np.uint16),
         active=np.zeros((slots, 2, 2), np.uint8),
         began_ns=np.zeros((slots, 2, 2), np.int64),
         ended_ns=np.full((slots, 2, 2), _BY_SLOT["ended_ns"], np.int64),
         due_ns=np.full((slots, 2, 2), _BY_SLOT["due_ns"], np.int64),
-        best=np.zeros((2, 8), np.float64),
+        best=np.zeros((slots, 2, BESTS), np.float64),
+        scratch=np.zeros(BESTS, np.float64),
+        grain_s=np.zeros(slots, np.int8),
+        neighbours=np.full((slots, NEIGHBOURS), -1, np.int32),
         shares=np.zeros(5, np.float64),
         levels=np.zeros(2, np.float64),
         cursor=np.zeros(CURSORS, np.int64),
         expected=unknown_expected(slots),
         season=np.linspace(0.0, 1.0, SEASON_BINS + 1),
+        ranks=ranking.ranks,
+        limits=ranking.limits,
         profile=profile_row(profile),
         signals=np.zeros(signals_capacity, SIGNAL),
     )
-    open_session(score, 0)
+    score.cursor[score_state.KEPT] = NEVER
+    open_session(score, 0, 0)
     return score
 
 
@@ -134,7 +152,7 @@ def add_slots(score: Score, slots: int) -> Score:
         new = np.full((slots, *old.shape[1:]), fill, old.dtype)
         new[:before] = old
         grown[name] = new
-    mids = np.full((votes.MARKS_KEPT, slots), UNDEF_PRICE, np.int64)
+    mids = np.full((score_state.MARKS_KEPT, slots), UNDEF_PRICE, np.int64)
     mids[:, :before] = score.mids
     expected = unknown_expected(slots)
     expected[:before] = score.expected
@@ -147,7 +165,7 @@ def bury_slots(score: Score, slots: NDArray[np.int64], grave: int) -> None:
     Entries of the log, and the sums they will be taken out of as they grow old, go to the slot
     `grave`, which no record reaches and nobody scores.
     """
-    oldest, head = (int(score.cursor[at]) for at in (votes.TAIL + votes.TAILS - 1, votes.HEAD))
+    oldest, head = (int(score.cursor[at]) for at in _LIVING)
     entries = np.arange(oldest, head) & (len(score.log) - 1)
     buried = entries[np.isin(score.log["slot"][entries], slots)]
     score.log["slot"][buried] = grave
@@ -183,16 +201,27 @@ def _grow_log(score: Score) -> NDArray[np.void]:
     """Return the log at twice its capacity, each entry where its sequence number puts it."""
     capacity = len(score.log)
     log = np.zeros(2 * capacity, VOTE)
-    oldest = int(score.cursor[votes.TAIL + votes.TAILS - 1])
-    living = np.arange(oldest, int(score.cursor[votes.HEAD]))
+    cursor = score.cursor
+    oldest = min(
+        int(cursor[score_state.TAIL + score_state.TAILS - 1]), int(cursor[score_state.KEPT])
+    )
+    living = np.arange(oldest, int(cursor[score_state.HEAD]))
     log[living & (2 * capacity - 1)] = score.log[living & (capacity - 1)]
     return log
 
 
-def begin_session(score: Score, open_ns: int, season: NDArray[np.float64]) -> Score:
-    """Return the state for a session: all flow and episodes forgotten, its season in force.
+def begin_session(
+    score: Score,
+    open_ns: int,
+    season: NDArray[np.float64],
+    observed_from_ns: int = 0,
+    ranking: Ranking | None = None,
+) -> Score:
+    """Return the state for a session: all flow and episodes forgotten, its history in force.
 
     `season` (b + 1,): the share of a session's votes before each 300 s bin since the open, and 1.
+    `observed_from_ns`: since when its flow is known; before, nothing is expected of the day.
+    `ranking`: what residuals are worth; None: nothing is known of it, and nothing alerts.
 
     Raises
     ------
@@ -201,8 +230,13 @@ def begin_session(score: Score, open_ns: int, season: NDArray[np.float64]) -> Sc
     """
     if len(season) < 2 or not np.isfinite(season).all() or (np.diff(season) < 0).any():
         raise ValueError(f"`season` must be finite, never falling, of 2 or more; was {season!r}.")
-    open_session(score, open_ns)
-    return score._replace(season=np.array(season, np.float64))  # a copy: it may be read-only
+    open_session(score, open_ns, observed_from_ns)
+    known = ranking or unknown_ranking()
+    return score._replace(
+        season=np.array(season, np.float64),  # copies: they may be read-only
+        ranks=np.array(known.ranks, np.float64),
+        limits=known.limits.copy(),
+    )
 
 
 def set_expected(
@@ -218,7 +252,30 @@ def set_expected(
     """
     slots = first + len(expected)
     score.expected[first:slots] = expected
+    score.neighbours[:slots] = find_neighbours(identities[:slots])
     refresh_family(score, identities, slots)
+
+
+def find_neighbours(identities: NDArray[np.void]) -> NDArray[np.int32]:
+    """Return the slots (n, 4) of the strikes -2, -1, 1, 2 of each option's type and expiry."""
+    found = np.full((len(identities), NEIGHBOURS), -1, np.int32)
+    kind = identities["kind"]
+    option = ((kind == KIND_CALL) | (kind == KIND_PUT)) & (identities["mapped"] == 1)
+    option &= (identities["retired"] == 0) & (identities["strike_1e9"] != UNDEF_PRICE)
+    slots = np.flatnonzero(option)
+    part = identities[slots]
+    keys = ("strike_1e9", "kind", "expiration_ns", "underlying_slot")
+    order = np.lexsort([part[key] for key in keys])
+    slots, part = slots[order], part[order]
+    for place, step in enumerate((-2, -1, 1, 2)):
+        far = abs(step)
+        low, high = slice(None, -far), slice(far, None)
+        same = np.ones(max(len(slots) - far, 0), bool)
+        for key in keys[1:]:
+            same &= part[key][low] == part[key][high]
+        here, there = (high, low) if step < 0 else (low, high)
+        found[slots[here][same], place] = slots[there][same]
+    return found
 
 
 def take_signals(score: Score) -> NDArray[np.void]:
@@ -240,6 +297,7 @@ def score_one(
     kind: int,
     share: float = 1 / SEASON_BINS,
     marks: int = 0,
+    ranking: Ranking | None = None,
 ) -> NDArray[np.void]:
     """Judge one 300 s window by itself; return its SIGNAL (1,), whatever the verdict.
 
@@ -256,5 +314,7 @@ def score_one(
         if not 0 <= value <= 2**53:
             raise ValueError(f"`{name}` must be from 0 to 2**53, was {value}.")
     out = np.zeros(1, SIGNAL)
-    score_record(bid_volume, ask_volume, trades, kind, float(share), marks, expected, profile, out)
+    known = ranking or unknown_ranking()
+    window = (bid_volume, ask_volume, trades, kind, float(share), marks)
+    score_record(*window, expected, profile, known.ranks, known.limits, out)
     return out

@@ -41,6 +41,7 @@ _STRENGTHS: Final = ("WEAK", "MODERATE", "HIGH", "VERY_HIGH", "EXTREME")
 _STRENGTH_EDGES: Final = np.array([0.6, 0.7, 0.8, 0.9])
 _SIZE_MULTIPLIERS: Final = np.array([1.0, 1.0, 1.5, 2.0, 3.0])
 _RISK_OF_ONE: Final = 0.02  # of the account, at multiplier 1
+_CHANNELS: Final = np.array(["A", "B60", "B15", "B5", "C"])
 _CELLS: Final = np.array(["strike", "moneyness", "dte", "type", "none"])
 
 
@@ -111,11 +112,15 @@ class InstitutionalSignalV3:
     deviate: float = 0.0
     p: float = 1.0
     q: float = 1.0
+    rank_decades: float = 0.0
+    false_alerts: float = 0.0
+    evidence_channel: str = ""
     evidence_window_s: int = 0
     votes_for: float = 0.0
     votes_against: float = 0.0
     expected_for: float = 0.0
     expected_against: float = 0.0
+    coordination: float = 0.0
     volume_concentration: float = 0.0
     time_persistence: float = 0.5
     baseline_cell: str = "none"
@@ -179,11 +184,15 @@ SIGNAL_SCHEMA: Final = pl.Schema(
         "deviate": pl.Float64(),
         "p": pl.Float64(),
         "q": pl.Float64(),
+        "rank_decades": pl.Float64(),
+        "false_alerts": pl.Float64(),
+        "evidence_channel": pl.String(),
         "evidence_window_s": pl.Int32(),
         "votes_for": pl.Float64(),
         "votes_against": pl.Float64(),
         "expected_for": pl.Float64(),
         "expected_against": pl.Float64(),
+        "coordination": pl.Float64(),
         "volume_concentration": pl.Float64(),
         "time_persistence": pl.Float64(),
         "baseline_cell": pl.String(),
@@ -214,11 +223,14 @@ _COPIED: Final = {
     "deviate": "deviate",
     "p": "p",
     "q": "q",
+    "rank_decades": "rank",
+    "false_alerts": "false_alerts",
     "evidence_window_s": "window_s",
     "votes_for": "votes_for",
     "votes_against": "votes_against",
     "expected_for": "expected_for",
     "expected_against": "expected_against",
+    "coordination": "coordination",
     "volume_concentration": "volume_concentration",
     "time_persistence": "persistence",
     "baseline_sessions": "sessions",
@@ -292,6 +304,7 @@ def _judgements(signals: NDArray[np.void]) -> dict[str, object]:
         "max_position_risk": _RISK_OF_ONE * multiplier,
         "baseline_cell": _CELLS[signals["cell"]],
         "quality": GRADES[signals["grade"]],
+        "evidence_channel": _CHANNELS[signals["channel"]],
     }
 
 

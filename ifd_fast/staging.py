@@ -24,7 +24,7 @@ from ifd_fast.header import Header, HeaderReader
 from ifd_fast.observing import observe
 from ifd_fast.scores import allocate_score
 from ifd_fast.sources import decode_metadata
-from ifd_kernels.votes import HEAD
+from ifd_kernels.score_state import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -25,6 +25,7 @@ def summarize(document: dict[str, Any]) -> str:
             {name: counts[name] for name in ("windows", "candidates", "alerts", "instants_scored")},
         ),
         _sessions(document["sessions"]),
+        _ranking(document["ranking"]),
         [
             f"{'rows_digest':<{_WIDTH}} {digests['rows_digest'] or '-'}",
             f"{'facts_digest':<{_WIDTH}} {digests['facts_digest'] or '-'}",
@@ -49,6 +50,17 @@ def _records(counts: dict[str, Any]) -> list[str]:
 
 def _block(title: str, values: dict[str, int]) -> list[str]:
     return [title, *(f"  {name:<{_WIDTH - 2}} {value:>14,}" for name, value in values.items())]
+
+
+def _ranking(ranking: dict[str, Any]) -> list[str]:
+    """Say by what alerts keep their promise, or that nothing can alert."""
+    lines = ["false alerts a session"]
+    for day, known in ranking.items():
+        text = f"{known['promised_false_alerts']:g} promised, from {known['sessions']:.1f} sessions"
+        if not known["ready"]:
+            text = "nothing can alert: no ranks, the history is too short or has no hand-overs"
+        lines.append(f"  {day:<{_WIDTH - 2}} {text}")
+    return lines if ranking else [*lines, "  nothing can alert: no history"]
 
 
 def _sessions(sessions: list[dict[str, Any]]) -> list[str]:

@@ -154,8 +154,31 @@ def _score() -> None:
     from ifd_kernels.layout import KIND_CALL
 
     row = profile_row(load_settings(environ={}).profile)
-    contracts = {"bid_volume": 1, "ask_volume": 9, "trades": 5}
-    score_one(row, unknown_expected(1), **contracts, kind=KIND_CALL)
+    score_one(row, unknown_expected(1), bid_volume=1, ask_volume=9, trades=5, kind=KIND_CALL)
+
+
+@warms("rescoring")
+def _rescore() -> None:
+    """Score a session of one hand-over again, for ranks, for the null line and for signals."""
+    from ifd_fast.config import load_settings
+    from ifd_fast.handovers import allocate_tally, rescore
+    from ifd_fast.scores import allocate_score, set_expected, unknown_expected
+    from ifd_kernels.layout import IDENTITY, SECOND_NS
+    from ifd_kernels.rescoring import FOR_SIGNALS, HANDOVER
+
+    score = allocate_score(load_settings(environ={}).profile, 1)
+    identities, rows = np.zeros(1, IDENTITY), np.zeros(1, HANDOVER)
+    identities["twin_slot"], rows["instant_ns"] = -1, SECOND_NS
+    set_expected(score, unknown_expected(1), identities)
+    rescore(
+        score,
+        identities,
+        rows,
+        first_ns=0,
+        stop_ns=SECOND_NS,
+        purpose=FOR_SIGNALS,
+        tally=allocate_tally(1),
+    )
 
 
 @warms("digest")

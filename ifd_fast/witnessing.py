@@ -24,7 +24,7 @@ from ifd_kernels.layout import (
     Integer,
 )
 from ifd_kernels.pressure import TRADES_COUNTED
-from ifd_kernels.votes import WINDOWS_S
+from ifd_kernels.score_state import WINDOWS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

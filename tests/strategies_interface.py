@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import datetime as dt
 import shutil
 import tempfile
@@ -11,11 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ifd_fast.baselines import add_folders
+from ifd_fast.baseline_estimates import estimate
+from ifd_fast.baseline_file import publish_arrays
+from ifd_fast.baseline_store import open_store
+from ifd_fast.baselines import add_folders, arrays_path
 from ifd_fast.calendar import Session
 from ifd_fast.dbnwriter import encode_definitions, encode_header
 from ifd_fast.metrics import PressureMetrics
 from ifd_fast.optionchain import Listing
+from ifd_fast.ranking import UNKNOWN_ALPHA, UNKNOWN_BETA, Ranking, make_limits, normal_ranks
 from ifd_fast.simulated_files import pick_sessions
 from ifd_fast.streaming import MBOStreamingClient
 from tests.strategies_baselines import FIRST_DAY, make_session, write_folder
@@ -39,6 +44,7 @@ __all__ = [
     "head",
     "market",
     "metrics",
+    "publish_ranked",
     "record",
     "run",
     "store",
@@ -209,4 +215,17 @@ def store() -> Path:
         made["facts_digest"] = f"facts {number}"
         folders.append(write_folder(folder / str(number), [made]))
     add_folders(path, folders)
+    publish_ranked(path, HISTORY[-1].trade_date)
     return path
+
+
+def publish_ranked(path: Path, as_of: dt.date) -> None:
+    """Publish the store's estimates with ranks that are ready: of a normal tail.
+
+    The quiet sessions hold no hand-overs, and so give none of their own.
+    """
+    with open_store(path) as connection:
+        arrays = estimate(connection, as_of, 20)
+    limits = make_limits(ready=True, sessions=20.0, line=(UNKNOWN_ALPHA, UNKNOWN_BETA))
+    ranked = dataclasses.replace(arrays, ranking=Ranking(normal_ranks(), limits))
+    publish_arrays(arrays_path(path), ranked)

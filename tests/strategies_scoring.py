@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-__all__ = ["BINS", "OPEN_NS", "Session", "expectations", "profiles", "sessions"]
+__all__ = [
+    "BINS",
+    "OPEN_NS",
+    "Session",
+    "expectations",
+    "limits",
+    "profiles",
+    "sessions",
+    "tables",
+]
 
 SECOND_NS = 10**9
 BINS = 276
 OPEN_NS = 1_700_000_100 * SECOND_NS
-SLOTS = 5  # call and put of one strike, a call and its put, and a future
+STRIKES = 5
+SLOTS = 2 * STRIKES + 1  # a call and a put of each strike, and a future
 
 
 class Session(NamedTuple):
@@ -21,6 +33,8 @@ class Session(NamedTuple):
     expected: list[dict[str, Any]]
     season: list[float]
     profile: dict[str, Any]
+    tables: Any  # ranks (5, 4, 14, 97)
+    limits: dict[str, Any]
     steps: list[tuple[int, list[dict[str, Any]], list[int | None]]]
 
 
@@ -40,6 +54,35 @@ def expectations(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+def tables(slope: float = 2.0) -> NDArray[np.float64]:
+    """Return tables of ranks that rise with the residual, a little otherwise in each."""
+    shape = np.arange(5)[:, None, None, None] + np.arange(4)[:, None, None]
+    place = (shape + np.arange(14)[:, None]) % 5 / 10
+    nodes = np.arange(97) * 0.25
+    return (slope + place) * nodes * (1 + nodes / 30)
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> dict[str, Any]:
+    """Return what ranks are worth, mostly from a whole history."""
+    found: dict[str, Any] = {
+        "ready": draw(st.sampled_from([1.0, 1.0, 1.0, 0.0])),
+        "sessions": draw(st.sampled_from([20.0, 20.0, 8.0])),
+        "alpha": draw(st.floats(3, 9)),
+        "beta": draw(st.floats(0.3, 1.2)),
+        "grain_shares": (0.7, 0.8, 0.9),
+        "intercept": draw(st.floats(0, 2)),
+        "per_decade": draw(st.floats(0.5, 3)),
+        "per_deviate": draw(st.sampled_from([0.0, 0.15])),
+        "per_coordination": draw(st.sampled_from([0.0, 0.3])),
+        "maker_loss": draw(st.sampled_from([0.0, 10.0])),
+    }
+    helped = 6 * (found["per_deviate"] + found["per_coordination"])
+    decades = -(found["intercept"] + helped) / found["per_decade"]
+    found["least_rank"] = max((decades + found["alpha"]) / found["beta"] - 1e-6, 0.25)
+    return found
+
+
 @st.composite
 def profiles(draw: st.DrawFn) -> dict[str, Any]:
     """Return a profile that lets some signals pass and stops others."""
@@ -51,6 +94,7 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
         "min_overall_confidence": draw(st.sampled_from([0.5, 0.7, 0.9])),
         "market_making_penalty": draw(st.sampled_from([0.0, 0.4, 1.0])),
         "min_data_quality": draw(st.sampled_from([0.0, 0.5, 0.9])),
+        "false_alerts_per_session": draw(st.sampled_from([0.1, 1.0, 100.0])),
         "lookback_days": 20.0,
         "cooldown_ns": draw(st.sampled_from([0, 60, 300])) * SECOND_NS,
         "scoring_interval_ns": SECOND_NS,
@@ -58,12 +102,15 @@ def profiles(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def _slots(marks: list[int], mapped: list[int]) -> list[dict[str, Any]]:
-    kinds, twins = [1, 2, 1, 2, 3], [1, 0, 3, 2, None]
+    kinds = [1, 2] * STRIKES + [3]
+    twins: list[int | None] = [n ^ 1 for n in range(2 * STRIKES)]
+    twins.append(None)
     return [
         {
             "instrument_id": 100 + n,
             "kind": kinds[n],
             "twin": twins[n],
+            "strike": 100 * (n // 2),
             "mapped": mapped[n],
             "retired": 0,
             "marks": marks[n],
@@ -109,5 +156,7 @@ def sessions(draw: st.DrawFn, steps: int = 8) -> Session:
         expected=[draw(expectations()) for _ in range(SLOTS)],
         season=[(n / BINS) ** bent for n in range(BINS + 1)],
         profile=draw(profiles()),
+        tables=tables(),
+        limits=draw(limits()),
         steps=done,
     )

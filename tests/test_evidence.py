@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ifd_fast.ranking import make_limits
 from ifd_kernels import evidence as kernels
 from ifd_kernels.signals import EXPECTED
 from tests.oracle import evidence as oracle
@@ -20,11 +21,11 @@ means = st.floats(1e-7, 1e6)
 anything = st.floats(allow_nan=True, allow_infinity=True)
 
 
-@given(votes, votes, means, means, st.sampled_from([0, 1]))
+@given(votes, votes, means, means, st.integers(0, 4))
 def test_surprise_equals_its_oracle(
     x: float, y: float, mean_x: float, mean_y: float, channel: int
 ) -> None:
-    """The surprise is that of the formula, in both channels."""
+    """The surprise is that of the formula, in every channel."""
     expected = oracle.surprise(x, y, mean_x, mean_y, channel)
     actual = kernels.surprise(x, y, mean_x, mean_y, oracle.DISPERSION[channel])
     assert actual == pytest.approx(expected, rel=1e-6, abs=1e-3)  # the root of a difference
@@ -81,8 +82,10 @@ def test_maker_probability_equals_its_oracle(
 @given(votes, votes, votes, votes)
 def test_factors_equal_their_oracles(one: float, two: float, three: float, four: float) -> None:
     """Today's and the market's factor stay within a tenth and thirty."""
-    actual = kernels.market_factor(one, two, three, four)
-    assert actual == pytest.approx(oracle.market_factor(one, two, three, four), rel=TOLERANCE)
+    level = kernels.market_level(three, four)
+    assert level == pytest.approx(oracle.market_level(three, four), rel=TOLERANCE)
+    actual = kernels.market_factor(one, two, level)
+    assert actual == pytest.approx(oracle.market_factor(one, two, level), rel=TOLERANCE)
     assert 0.1 <= actual <= 30
     for channel, prior in enumerate(oracle.TODAY_PRIOR):
         expected = oracle.today_factor(one, two, channel)
@@ -98,29 +101,48 @@ def test_season_share_equals_its_oracle(end_s: int, length_s: int, bins: int) ->
     assert actual == pytest.approx(oracle.season_share(season, *span), rel=TOLERANCE)
 
 
+LIMITS = make_limits(ready=True, sessions=20.0, line=(6.89, 1.155))
+
+
 @given(st.floats(0, 50), st.floats(0, 5))
-def test_confidence_rises_with_the_deviate(deviate: float, more: float) -> None:
+def test_confidence_rises_with_the_rank(rank: float, more: float) -> None:
     """The tail falls and the log-odds rise; both equal the oracle's."""
-    assert kernels.p_value(deviate) == pytest.approx(oracle.p_value(deviate), rel=TOLERANCE)
-    assert kernels.p_value(deviate + more) <= kernels.p_value(deviate)
-    actual = kernels.raw_log_odds(deviate)
-    assert actual == pytest.approx(oracle.raw_log_odds(deviate), rel=TOLERANCE)
-    assert kernels.raw_log_odds(deviate + more) >= actual
+    assert kernels.p_value(rank) == pytest.approx(oracle.p_value(rank), rel=TOLERANCE)
+    assert kernels.p_value(rank + more) <= kernels.p_value(rank)
+    decades = kernels.null_decades(LIMITS, rank)
+    assert decades == pytest.approx(oracle.null_decades(LIMITS[0], rank), rel=TOLERANCE)
+    actual = kernels.raw_log_odds(LIMITS, decades)
+    assert actual == pytest.approx(oracle.raw_log_odds(LIMITS[0], decades), rel=TOLERANCE)
+    assert kernels.raw_log_odds(LIMITS, kernels.null_decades(LIMITS, rank + more)) >= actual
     assert kernels.confidence(actual) == pytest.approx(oracle.confidence(actual), rel=TOLERANCE)
 
 
+@given(anything, st.floats(0, 1), st.floats(0, 1))
+def test_components_equal_their_oracles(value: float, penalty: float, maker: float) -> None:
+    """An anomaly and agreeing neighbours never take away, a maker never adds; NaN is nothing."""
+    history = kernels.anomaly_log_odds(LIMITS, value)
+    assert history == oracle.anomaly_log_odds(LIMITS[0], value)
+    bonus = kernels.coordination_log_odds(LIMITS, value)
+    assert bonus == oracle.coordination_log_odds(LIMITS[0], value)
+    loss = kernels.maker_log_odds(LIMITS, penalty, maker)
+    assert loss == pytest.approx(oracle.maker_log_odds(LIMITS[0], penalty, maker))
+    assert min(history, bonus, loss) >= 0
+
+
 def test_all_four_classes_are_reachable() -> None:
-    """Deviates from 5 to 8 pass through every class, and through none at all."""
-    found = [kernels.confidence(kernels.raw_log_odds(n / 100)) for n in range(500, 800)]
+    """Ranks from 4 to 9 pass through every class, and through none at all."""
+    ranks = [n / 100 for n in range(400, 900)]
+    decades = [kernels.null_decades(LIMITS, rank) for rank in ranks]
+    found = [kernels.confidence(kernels.raw_log_odds(LIMITS, one)) for one in decades]
     for low, high in ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.0)):
         assert any(low <= value < high for value in found)
 
 
-def test_nothing_below_the_least_deviate_can_be_a_candidate() -> None:
+def test_nothing_below_the_least_rank_can_be_a_candidate() -> None:
     """The shortcut loses nothing: there even the best history leaves a confidence below .5."""
-    best = kernels.raw_log_odds(kernels.MIN_DEVIATE) + kernels.anomaly_log_odds(30.0)
-    assert kernels.confidence(best) < 0.5
-    assert kernels.anomaly_log_odds(float("nan")) == 0 == oracle.anomaly_log_odds(float("nan"))
+    decades = kernels.null_decades(LIMITS, LIMITS[0]["least_rank"])
+    best = kernels.raw_log_odds(LIMITS, decades) + kernels.anomaly_log_odds(LIMITS, 30.0)
+    assert kernels.confidence(best + kernels.coordination_log_odds(LIMITS, 30.0)) < 0.5
 
 
 @given(st.floats(0, 1), st.integers(0, 4), st.integers(0, 2047))

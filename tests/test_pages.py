@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ifd_fast.handovers import HANDOVERS_SCHEMA
 from ifd_fast.metrics import PressureMetrics
 from ifd_fast.profiles import KEYS, Profile
 from ifd_fast.replaying import replay
@@ -18,7 +19,7 @@ from tests.conftest import ROOT
 from tests.strategies_interface import market, store
 
 # Objects of session.json whose names depend on what was read, or stand in docs/settings.md.
-OPEN_ENDED = {"settings", "baselines", "skipped", "handed_by_type", "book"}
+OPEN_ENDED = {"settings", "baselines", "ranking", "skipped", "handed_by_type", "book"}
 
 
 def rows_of(page: str, section: str = "") -> list[list[str]]:
@@ -41,6 +42,7 @@ def names_of(page: str, section: str = "") -> list[str]:
         ("PressureMetrics", [one.name for one in dataclasses.fields(PressureMetrics)]),
         ("Window rows", WINDOW_SCHEMA.names()),
         ("Facts", [name for name in FACTS_SCHEMA if name not in WINDOW_SCHEMA]),
+        ("Hand-overs", HANDOVERS_SCHEMA.names()),
         ("InstitutionalSignalV3", [one.name for one in dataclasses.fields(InstitutionalSignalV3)]),
     ],
 )
@@ -54,6 +56,7 @@ def test_types_are_those_of_the_code() -> None:
     by_section: dict[str, dict[str, str]] = {
         "Window rows": {name: str(kind) for name, kind in WINDOW_SCHEMA.items()},
         "Facts": {name: str(kind) for name, kind in FACTS_SCHEMA.items()},
+        "Hand-overs": {name: str(kind) for name, kind in HANDOVERS_SCHEMA.items()},
         "PressureMetrics": plain_types(PressureMetrics),
         "InstitutionalSignalV3": plain_types(InstitutionalSignalV3),
     }

@@ -128,14 +128,14 @@ def test_memory_and_folder_agree(tmp_path: Path) -> None:
     """Frames kept in memory are those of the files; the report says what it counted."""
     path = write(tmp_path / "a.dbn", market(900))
     inside, outside = ifd_fast.replay(path), ifd_fast.replay(path, out=tmp_path / "run")
-    for name in ("windows", "facts", "signals", "instruments"):
+    for name in ("windows", "facts", "signals", "handovers", "instruments"):
         assert getattr(inside, name).equals(getattr(outside, name))
     document = json.loads((tmp_path / "run" / "session.json").read_text())
     assert document["counts"]["windows"] == inside.windows.height
     assert document["digests"]["rows_digest"] == inside.rows_digest
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        *("facts.parquet", "instruments.parquet", "session.json", "signals.parquet"),
-        *("summary.txt", "windows.parquet"),
+        *("facts.parquet", "handovers.parquet", "instruments.parquet", "session.json"),
+        *("signals.parquet", "summary.txt", "windows.parquet"),
     ]
 
 

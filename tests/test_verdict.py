@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ifd_fast import scores
+from ifd_fast.ranking import Ranking, make_limits
+from ifd_kernels.signals import LIMITS
 from tests.oracle import verdict as oracle
-from tests.strategies_scoring import expectations, profiles
+from tests.strategies_scoring import expectations, limits, profiles, tables
 from tests.test_scoring import expected_of, profile_of
 
 TOLERANCE = 1e-9
@@ -19,9 +22,19 @@ NAMES = ("bid_volume", "ask_volume", "trades", "kind", "share", "marks")
 counts = st.integers(0, 400)
 
 
-def judged(window: dict[str, Any], expected: dict[str, Any], profile: dict[str, Any]) -> Any:
+KNOWN = make_limits(ready=True, sessions=20.0, line=(4.0, 0.8))[0]
+
+
+def judged(
+    window: dict[str, Any], expected: dict[str, Any], profile: dict[str, Any], worth: Any = KNOWN
+) -> Any:
     """Return the kernels' verdict on one window."""
-    return scores.score_one(profile_of(profile), expected_of([expected]), **window)[0]
+    row = np.zeros(1, LIMITS)
+    for name in LIMITS.names or ():
+        row[name] = worth[name]
+    ranking = Ranking(tables(), row)
+    asked, history = profile_of(profile), expected_of([expected])
+    return scores.score_one(asked, history, ranking=ranking, **window)[0]
 
 
 @st.composite
@@ -37,14 +50,19 @@ def windows(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@given(windows(), expectations(), profiles())
+@given(windows(), expectations(), profiles(), limits())
 def test_score_record_equals_its_oracle(
-    window: dict[str, Any], expected: dict[str, Any], profile: dict[str, Any]
+    window: dict[str, Any],
+    expected: dict[str, Any],
+    profile: dict[str, Any],
+    worth: dict[str, Any],
 ) -> None:
     """Every field the oracle knows, for any window, history and profile."""
     bid, ask, trades, kind, share, marks = (window[name] for name in NAMES)
-    wanted = oracle.score_record(bid, ask, trades, kind, share, marks, expected, profile)
-    actual = judged(window, expected, profile)
+    wanted = oracle.score_record(
+        bid, ask, trades, kind, share, marks, expected, profile, tables(), worth
+    )
+    actual = judged(window, expected, profile, worth)
     for name, value in wanted.items():
         assert actual[name] == pytest.approx(value, rel=TOLERANCE, abs=1e-300), name
 

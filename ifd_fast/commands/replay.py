@@ -39,8 +39,8 @@ def replay(
 ) -> None:
     """Replay DBN FILES (.dbn or .dbn.zst), together one stream, to windows and signals.
 
-    With --out, writes windows.parquet, signals.parquet, facts.parquet, instruments.parquet,
-    session.json and summary.txt, all of them or none.
+    With --out, writes windows.parquet, signals.parquet, facts.parquet, handovers.parquet,
+    instruments.parquet, session.json and summary.txt, all of them or none.
     """
     from ifd_fast.replaying import replay as run
 

@@ -55,8 +55,9 @@ from ifd_kernels.pressure import (
     note_mark,
     note_touch,
 )
+from ifd_kernels.score_state import TAIL_NS, TAILS, Score
 from ifd_kernels.scoring import score_instant
-from ifd_kernels.votes import TAIL_NS, TAILS, Score, check_votes_room, note_flow
+from ifd_kernels.votes import check_votes_room, note_flow
 from ifd_kernels.windows import (
     begin_pane,
     emit_rows,

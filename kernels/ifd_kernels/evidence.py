@@ -2,15 +2,15 @@
 
 The statistic is the rule that won the project's simulation study, on votes instead of contracts:
 a strike's larger side against what its history, its day, the market and its own smaller side
-explain (negative binomial, signed root of the likelihood ratio). All coefficients stand here;
-those of the confidence are provisional and give way to a calibration file.
+explain (negative binomial, signed root of the likelihood ratio). What that is worth in decades of
+p, in false alerts a session and in log-odds comes from history and calibration, in LIMITS.
 
 Every function is finite for any input and exactly mirrored when buying and selling swap.
 """
 
 from __future__ import annotations
 
-from math import erfc, exp, log, log10, sqrt
+from math import erfc, exp, log, sqrt
 from typing import Final
 
 import numpy as np
@@ -37,12 +37,16 @@ __all__ = [
     "anomaly_log_odds",
     "bounded",
     "confidence",
+    "coordination_log_odds",
     "feed_grade",
     "feed_quality",
     "history_grade",
     "log_ratio",
+    "maker_log_odds",
     "maker_probability",
     "market_factor",
+    "market_level",
+    "null_decades",
     "p_value",
     "percentile_rank",
     "raw_log_odds",
@@ -55,13 +59,18 @@ __all__ = [
 ]
 
 # --- the surprise; a factor of two in any of these moves the study's recall by about 3 points -----
+# Channels: A, at most one vote a second and side; B, one in 60, 15 or 5 s; C, ten a second.
+CHANNEL_A: Final = 0
+CHANNEL_B60: Final = 1
+CHANNEL_B15: Final = 2
+CHANNEL_B5: Final = 3
+CHANNEL_C: Final = 4
 SHAPE: Final = 2.0  # of the gamma the rates are drawn from
-DISPERSION_1: Final = 1.5  # variance over mean of votes, cap 1
-DISPERSION_10: Final = 4.0
-MIN_NET_1: Final = 8.0  # net votes: under eight children nothing can be told
-MIN_NET_10: Final = 40.0
-TODAY_PRIOR_1: Final = 8.0  # votes
-TODAY_PRIOR_10: Final = 20.0
+DISPERSION: Final = (1.5, 1.0, 1.3, 1.4, 4.0)  # variance over mean of votes, by channel
+TODAY_PRIOR: Final = (8.0, 5.0, 6.0, 7.0, 20.0)  # votes
+MIN_NET: Final = (4.0, 4.0, 4.0, 4.0, 20.0)  # net votes: with fewer there is nothing to tell
+GRAIN_LIMITS: Final = (8.0, 40.0, 120.0)  # votes in the busiest hour, below which B counts
+GRAIN_S: Final = (60, 15, 5)
 MARKET_PRIOR: Final = 40.0  # votes
 MIN_FACTOR: Final = 0.1  # of today's and the market's factor
 MAX_FACTOR: Final = 30.0
@@ -70,21 +79,11 @@ MAX_SESSION_VOTES: Final = 1e9
 MIN_SHARE: Final = 1e-5  # of a session's votes, however quiet the hour
 BIN_NS: Final = 300_000_000_000  # of the season
 
-# --- the confidence: log-odds = INTERCEPT + PER_DECADE * -log10(p) + PER_DEVIATE * z - loss -------
-# Uncalibrated: p is a normal tail, which no simulated flow has. On 15 null sessions (preset demo,
-# seeds 11 to 13, 2 to 6 February 2026, production profile but for confidence) 32 rows passed all
-# gates at a deviate of 5 (6.5 decades), 3 at 6 (9.0): a tenth in 2.4 decades, thus the slope.
-# The intercept puts the .7 of an alert at deviates of 6.3 to 6.6: seeds 14 and 15, ten sessions not
-# looked at before, then gave 2 alerts and 1 more candidate; 80 planted children in 900 s alert
-# after 150 to 200 s. Ranks and a calibration replace all three (issue 3).
-INTERCEPT: Final = -9.8
-PER_DECADE: Final = 1.0
-PER_DEVIATE: Final = 0.15  # a standard deviation of the ratio's history, up to 6
-MAKER_LOSS: Final = 10.0  # lost at penalty 1 and P(maker) 1
 LOG_ODDS_LIMIT: Final = 12.0
-MAX_DEVIATE: Final = 30.0  # p stays above 1e-198
-# Below it no other term can lift a side to a confidence of .5: proved by a test.
-MIN_DEVIATE: Final = 5.9
+MAX_DEVIATE: Final = 30.0
+MAX_DECADES: Final = 12.0  # below the null line
+MAX_ANOMALY: Final = 6.0  # standard deviations
+MAX_COORDINATION: Final = 6.0
 
 MIN_RATIO_SD: Final = 0.25
 MAX_RATIO: Final = 100.0  # no log ratio of contracts comes near it
@@ -141,12 +140,18 @@ def today_factor(votes: float, expected: float, prior: float) -> float:
 
 
 @kernel
-def market_factor(side: float, half: float, votes: float, expected: float) -> float:
+def market_level(votes: float, expected: float) -> float:
+    """Return how busy all other options are against their history."""
+    level = (votes + MARKET_PRIOR) / (expected + MARKET_PRIOR)
+    return bounded(level, MIN_FACTOR, MAX_FACTOR)
+
+
+@kernel
+def market_factor(side: float, half: float, level: float) -> float:
     """Return how busy one side of the type's other strikes is against its history.
 
-    `side` votes of `half` expected: that side of the type; `votes` of `expected`: all options.
+    `side` votes of `half` expected: that side of the type; `level`: of all options.
     """
-    level = (votes + MARKET_PRIOR) / (expected + MARKET_PRIOR)
     return bounded((side + MARKET_PRIOR * level) / (half + MARKET_PRIOR), MIN_FACTOR, MAX_FACTOR)
 
 
@@ -242,19 +247,37 @@ def confidence(log_odds: float) -> float:
 
 
 @kernel
-def raw_log_odds(deviate: float) -> float:
-    """Return the log-odds of the flow alone: a straight line in the decades of p."""
-    return INTERCEPT - PER_DECADE * log10(p_value(deviate))
+def null_decades(limits: Records, rank: float) -> float:
+    """Return how rare evidence is by chance: -log10 of the false episodes a session."""
+    return bounded(limits[0]["beta"] * rank - limits[0]["alpha"], -MAX_DECADES, MAX_DECADES)
 
 
 @kernel
-def anomaly_log_odds(zscore_towards: float) -> float:
+def raw_log_odds(limits: Records, decades: float) -> float:
+    """Return the log-odds of the flow alone: a straight line in its decades below the null."""
+    return limits[0]["intercept"] + limits[0]["per_decade"] * decades
+
+
+@kernel
+def anomaly_log_odds(limits: Records, zscore_towards: float) -> float:
     """Return what the history of ratios adds: never less than nothing."""
-    return PER_DEVIATE * bounded(zscore_towards, 0.0, 6.0)
+    return limits[0]["per_deviate"] * bounded(zscore_towards, 0.0, MAX_ANOMALY)
 
 
 @kernel
-def history_grade(completeness: float, cell: int) -> int:
+def coordination_log_odds(limits: Records, agreement: float) -> float:
+    """Return what agreeing neighbours add: never less than nothing."""
+    return limits[0]["per_coordination"] * bounded(agreement, 0.0, MAX_COORDINATION)
+
+
+@kernel
+def maker_log_odds(limits: Records, penalty: float, maker: float) -> float:
+    """Return what a likely maker takes away, at the profile's penalty."""
+    return limits[0]["maker_loss"] * bounded(penalty, 0.0, 1.0) * maker
+
+
+@kernel
+def history_grade(completeness: float, cell: Integer) -> Integer:
     """Return 0 (A) to 4 (F) for the share of the wanted sessions and the width of the cell."""
     if not completeness > 0.0 or cell >= 4:
         return 4

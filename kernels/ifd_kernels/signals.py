@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-__all__ = ["EXPECTED", "PROFILE", "SIGNAL"]
+__all__ = ["EXPECTED", "LIMITS", "PROFILE", "SIGNAL"]
 
 QUANTILES: Final = (10, 25, 50, 75, 90, 95, 99)  # per cent, of log_ratio_quantiles
 
@@ -40,9 +40,28 @@ PROFILE: Final = np.dtype(
         ("min_overall_confidence", "<f8"),
         ("market_making_penalty", "<f8"),
         ("min_data_quality", "<f8"),
+        ("false_alerts_per_session", "<f8"),
         ("lookback_days", "<f8"),
         ("cooldown_ns", "<i8"),
         ("scoring_interval_ns", "<i8"),
+    ]
+)
+
+# What ranks are worth, one row: the null line of 20 sessions, and the calibration's weights.
+LIMITS: Final = np.dtype(
+    [
+        ("ready", "<f8"),  # 1: ranks and line come from history; 0: nothing alerts
+        ("sessions", "<f8"),  # of history behind them
+        ("alpha", "<f8"),  # log10(false episodes a session) = alpha - beta * rank
+        ("beta", "<f8"),
+        ("grain_shares", "<f8", (3,)),  # votes of channel B for one of channel A: 60, 15, 5 s
+        # log-odds = intercept + per_decade * (beta * rank - alpha) + ...
+        ("intercept", "<f8"),
+        ("per_decade", "<f8"),
+        ("per_deviate", "<f8"),  # a standard deviation of the ratio's history
+        ("per_coordination", "<f8"),
+        ("maker_loss", "<f8"),  # lost at penalty 1 and P(maker) 1
+        ("least_rank", "<f8"),  # below it nothing can be a candidate
     ]
 )
 
@@ -67,11 +86,13 @@ SIGNAL: Final = np.dtype(
         ("marks", "<i4"),  # MARK_* of the feed
         ("cell", "<i4"),  # CELL_*
         # the strongest evidence
-        ("deviate", "<f8"),  # surprise as a normal deviate
+        ("rank", "<f8"),  # -log10(p), p the share of history's residuals as large
+        ("deviate", "<f8"),  # the residual: signed root of the likelihood ratio
         ("p", "<f8"),
-        ("q", "<f8"),  # p x family: an upper bound of Benjamini-Hochberg's q
+        ("q", "<f8"),  # Benjamini and Hochberg's p * family / (sides at least as strong)
+        ("false_alerts", "<f8"),  # episodes a session expected by chance, as strong as this
         ("window_s", "<i4"),
-        ("cap", "<i4"),  # votes a second and side
+        ("channel", "<i4"),  # CHANNEL_*
         ("votes_for", "<f8"),
         ("votes_against", "<f8"),
         ("expected_for", "<f8"),
@@ -102,7 +123,8 @@ SIGNAL: Final = np.dtype(
         ("raw_log_odds", "<f8"),
         ("anomaly_log_odds", "<f8"),
         ("market_making_penalty", "<f8"),  # log-odds lost
-        ("coordination_bonus", "<f8"),  # log-odds won; 0 so far
+        ("coordination", "<f8"),  # agreement of the neighbours, standard deviations
+        ("coordination_bonus", "<f8"),  # log-odds won
         ("raw_confidence", "<f8"),
         ("baseline_confidence", "<f8"),
         ("final_confidence", "<f8"),

@@ -9,24 +9,29 @@ from __future__ import annotations
 from math import exp
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ifd_kernels._jit import kernel
 from ifd_kernels.evidence import (
-    DISPERSION_1,
-    DISPERSION_10,
-    MAKER_LOSS,
+    CHANNEL_A,
+    CHANNEL_C,
+    DISPERSION,
     MAX_SESSION_VOTES,
-    MIN_NET_1,
-    MIN_NET_10,
+    MIN_NET,
     MIN_SESSION_VOTES,
     MIN_SHARE,
     anomaly_log_odds,
     bounded,
     confidence,
+    coordination_log_odds,
     feed_grade,
     feed_quality,
     history_grade,
     log_ratio,
+    maker_log_odds,
     maker_probability,
+    null_decades,
     p_value,
     percentile_rank,
     raw_log_odds,
@@ -34,6 +39,7 @@ from ifd_kernels.evidence import (
     zscore,
 )
 from ifd_kernels.layout import KIND_CALL, KIND_PUT, Records
+from ifd_kernels.ranks import rank_of
 
 __all__ = ["judge", "score_record"]
 
@@ -44,6 +50,7 @@ FAILED_ANOMALY: Final = 4  # min_baseline_anomaly
 FAILED_CONFIDENCE: Final = 8  # min_overall_confidence
 FAILED_QUALITY: Final = 16  # min_data_quality
 FAILED_GRADE: Final = 32  # grade D or F
+FAILED_BUDGET: Final = 64  # false_alerts_per_session, or there are no ranks to keep it by
 
 CANDIDATE_CONFIDENCE: Final = 0.5
 ALERT_GRADE: Final = 2  # C
@@ -52,6 +59,8 @@ ANOMALY_DEVIATES: Final = 2.0
 BUY_SHARE: Final = 0.6  # of known contracts; SELL below 1 - BUY_SHARE
 FULL_TRADES: Final = 20.0  # at which a window's confidence is whole
 RECORD_S: Final = 300.0  # votes of cap 1 that a window can hold
+RECORD_WINDOW: Final = 1  # of the ranks: 300 s
+MAX_RANK: Final = 300.0
 
 
 @kernel
@@ -79,8 +88,13 @@ def judge_window(out: Records, i: int) -> None:
 
 
 @kernel
-def judge_history(out: Records, i: int, expected: Records, slot: int, lookback: float) -> None:
-    """Fill what the history of ratios says of the window, and how deep that history is."""
+def judge_history(
+    out: Records, i: int, expected: Records, slot: int, lookback: float, ranked: float
+) -> None:
+    """Fill what the history of ratios says of the window, and how deep that history is.
+
+    `ranked`: sessions behind the ranks; the grade is that of the shallower history.
+    """
     row, known = out[i], expected[slot]
     sessions = bounded(known["sessions"], 0.0, 1e6)
     value = log_ratio(float(row["bid_volume"]), float(row["ask_volume"]))
@@ -93,8 +107,9 @@ def judge_history(out: Records, i: int, expected: Records, slot: int, lookback: 
     row["cell"] = known["cell"]
     completeness = bounded(sessions / bounded(lookback, 1.0, 1e6), 0.0, 1.0)
     of_feed = feed_grade(int(row["marks"]))
-    of_history = history_grade(completeness, int(known["cell"]))
-    row["grade"] = of_feed if of_feed > of_history else of_history
+    of_history = history_grade(completeness, np.int64(known["cell"]))
+    of_ranks = history_grade(bounded(ranked / bounded(lookback, 1.0, 1e6), 0.0, 1.0), np.int64(0))
+    row["grade"] = max(of_feed, of_history, of_ranks)
     row["quality"] = feed_quality(int(row["grade"]))
 
 
@@ -110,29 +125,33 @@ def judge_maker(out: Records, i: int) -> None:
 
 
 @kernel
-def judge_confidence(out: Records, i: int, penalty: float, family: int) -> None:
+def judge_confidence(out: Records, i: int, penalty: float, limits: Records) -> None:
     """Fill p, q and the confidence with its components in log-odds.
 
-    `q` is p times the family: never below the false-discovery rate after Benjamini-Hochberg.
+    `q` comes in as family / (sides at least as strong) and leaves as Benjamini and Hochberg's
+    p * family / (sides at least as strong), at most 1.
     """
     row = out[i]
-    deviate = float(row["deviate"])
-    row["p"] = p_value(deviate)
-    row["q"] = bounded(row["p"] * family, 0.0, 1.0)
-    raw = raw_log_odds(deviate)
-    history = anomaly_log_odds(float(row["side"]) * float(row["zscore"]))
-    loss = bounded(penalty, 0.0, 1.0) * MAKER_LOSS * float(row["maker_probability"])
+    towards = float(row["side"]) * float(row["zscore"])
+    row["p"] = 10.0 ** -bounded(row["rank"], 0.0, MAX_RANK)
+    row["q"] = bounded(row["p"] * row["q"], 0.0, 1.0)
+    decades = null_decades(limits, float(row["rank"]))
+    row["false_alerts"] = 10.0**-decades
+    raw = raw_log_odds(limits, decades)
+    history = anomaly_log_odds(limits, towards)
+    bonus = coordination_log_odds(limits, float(row["coordination"]))
+    loss = maker_log_odds(limits, penalty, float(row["maker_probability"]))
     row["raw_confidence"] = confidence(raw)
-    row["baseline_confidence"] = 1.0 - p_value(float(row["side"]) * float(row["zscore"]))
+    row["baseline_confidence"] = 1.0 - p_value(towards)
     row["raw_log_odds"] = raw
     row["anomaly_log_odds"] = history
     row["market_making_penalty"] = loss
-    row["coordination_bonus"] = 0.0
-    row["final_confidence"] = confidence(raw + history - loss)
+    row["coordination_bonus"] = bonus
+    row["final_confidence"] = confidence(raw + history + bonus - loss)
 
 
 @kernel
-def failed_gates(out: Records, i: int, profile: Records) -> int:
+def failed_gates(out: Records, i: int, profile: Records, limits: Records) -> int:
     """Return the FAILED bits of the profile's gates; each key acts monotonically."""
     row, asked = out[i], profile[0]
     bid, ask = float(row["bid_volume"]), float(row["ask_volume"])
@@ -142,7 +161,7 @@ def failed_gates(out: Records, i: int, profile: Records) -> int:
         failed |= FAILED_RATIO
     if not row["persistence"] >= asked["min_time_persistence"]:
         failed |= FAILED_PERSISTENCE
-    if not row["deviate"] >= asked["min_baseline_anomaly"]:
+    if not row["p"] <= p_value(asked["min_baseline_anomaly"]):
         failed |= FAILED_ANOMALY
     if not row["final_confidence"] >= asked["min_overall_confidence"]:
         failed |= FAILED_CONFIDENCE
@@ -150,19 +169,23 @@ def failed_gates(out: Records, i: int, profile: Records) -> int:
         failed |= FAILED_QUALITY
     if row["grade"] > ALERT_GRADE:
         failed |= FAILED_GRADE
+    if limits[0]["ready"] != 1.0:
+        failed |= FAILED_BUDGET
+    elif not row["false_alerts"] <= asked["false_alerts_per_session"]:
+        failed |= FAILED_BUDGET
     return failed
 
 
 @kernel
 def judge(
-    out: Records, i: int, expected: Records, slot: int, profile: Records, family: int
+    out: Records, i: int, expected: Records, slot: int, profile: Records, limits: Records
 ) -> None:
     """Complete the row `out[i]` of SIGNAL from its evidence and the slot's history."""
     judge_window(out, i)
-    judge_history(out, i, expected, slot, profile[0]["lookback_days"])
+    judge_history(out, i, expected, slot, profile[0]["lookback_days"], limits[0]["sessions"])
     judge_maker(out, i)
-    judge_confidence(out, i, profile[0]["market_making_penalty"], family)
-    failed = failed_gates(out, i, profile)
+    judge_confidence(out, i, profile[0]["market_making_penalty"], limits)
+    failed = failed_gates(out, i, profile, limits)
     candidate = out[i]["final_confidence"] >= CANDIDATE_CONFIDENCE
     out[i]["failed"] = failed
     out[i]["candidate"] = 1 if candidate else 0
@@ -171,27 +194,34 @@ def judge(
 
 @kernel
 def weigh_record(
-    out: Records, i: int, votes: float, channel: int, share: float, gate: float
+    out: Records,
+    i: int,
+    votes: float,
+    channel: int,
+    share: float,
+    gate: float,
+    ranks: NDArray[np.float64],
 ) -> None:
     """Weigh one channel of a record's window; keep it if it is the stronger one.
 
     `votes`: expected of a session, both sides; `gate`: min_volume_concentration.
     """
     row = out[i]
-    most = 1.0 if channel == 0 else 10.0
+    most = 1.0 if channel == CHANNEL_A else 10.0
     bid = bounded(float(row["bid_votes"]) * most, 0.0, float(row["bid_volume"]))
     ask = bounded(float(row["ask_votes"]) * most, 0.0, float(row["ask_volume"]))
     larger = ask if ask > bid else bid
     smaller = bid if ask > bid else ask
     net = larger - smaller
-    if net < (MIN_NET_1 if channel == 0 else MIN_NET_10) or net < gate * (larger + smaller):
+    if net < MIN_NET[channel] or net < gate * (larger + smaller):
         return
     mean = bounded(votes, MIN_SESSION_VOTES, MAX_SESSION_VOTES) * share / 2.0
-    dispersion = DISPERSION_1 if channel == 0 else DISPERSION_10
-    deviate = surprise(larger, smaller, mean, mean, dispersion)
-    if deviate > row["deviate"]:
+    deviate = surprise(larger, smaller, mean, mean, DISPERSION[channel])
+    rank = rank_of(ranks, channel, RECORD_WINDOW, 2.0 * mean, deviate)
+    if rank > row["rank"]:
+        row["rank"] = rank
         row["deviate"] = deviate
-        row["cap"] = 1 if channel == 0 else 10
+        row["channel"] = channel
         row["votes_for"] = larger
         row["votes_against"] = smaller
         row["expected_for"] = mean
@@ -208,13 +238,16 @@ def score_record(
     marks: int,
     expected: Records,
     profile: Records,
+    ranks: NDArray[np.float64],
+    limits: Records,
     out: Records,
 ) -> int:
     """Judge one 300 s window by itself: `expected` (1,), `profile` (1,), into `out` (1,).
 
     `share`: the season's share of the window. Seconds are unknown, so a trade counts as a second
     of its own, split between the sides like the contracts. A family of one; nothing is known of
-    the day, the market, the twin or the five blocks. Returns 1 for a candidate, 2 for an alert.
+    the day, the market, the twin, the neighbours or the five blocks. Returns 1 for a candidate,
+    2 for an alert.
     """
     row = out[0]
     bid = float(bid_volume if bid_volume > 0 else 0)
@@ -226,17 +259,20 @@ def score_record(
     row["ask_votes"] = bounded(ask * each, 0.0, ask if ask < RECORD_S else RECORD_S)
     row["paired_votes"] = 0.0
     row["crush"] = 0
+    row["coordination"] = 0.0
     row["side"] = 1 if ask > bid else -1 if bid > ask else 0
     row["kind"] = kind
     row["marks"] = marks
     row["persistence"] = 0.5
     row["window_s"] = 300
-    row["cap"] = 1
+    row["channel"] = CHANNEL_A
     row["today"] = 1.0
+    row["rank"] = 0.0
     row["deviate"] = 0.0
+    row["q"] = 1.0
     gate = float(profile[0]["min_volume_concentration"])
     part = bounded(share, MIN_SHARE, 1.0)
-    weigh_record(out, 0, expected[0]["votes_1"], 0, part, gate)
-    weigh_record(out, 0, expected[0]["votes_10"], 1, part, gate)
-    judge(out, 0, expected, 0, profile, 1)
+    weigh_record(out, 0, expected[0]["votes_1"], CHANNEL_A, part, gate, ranks)
+    weigh_record(out, 0, expected[0]["votes_10"], CHANNEL_C, part, gate, ranks)
+    judge(out, 0, expected, 0, profile, limits)
     return 2 if row["alert"] == 1 else 1 if row["candidate"] == 1 else 0

@@ -1,6 +1,7 @@
 """Rolling votes of every slot: what was handed to the scorer, and when it leaves which window.
 
-A vote is a contract, at most `cap` (1 or 10) a clock second and side. Each (slot, second) with
+A vote is a contract, at most `cap` (A 1, C 10) a clock second and side; channel B has one vote a
+side in `grain_s` seconds of the clock, where the strike is slow. Each (slot, second) with
 new contracts appends one entry to a log. The log's tails follow at fixed ages; an entry a tail
 passes leaves a window, so an instant costs what changed and nothing is ever summed again. An
 entry handed over at t counts in a window of w seconds while now - w < t.
@@ -10,11 +11,6 @@ the same strike, has flow on the same side in that second: a straddle is no one-
 """
 
 from __future__ import annotations
-
-from typing import Final, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ifd_kernels._jit import kernel
 from ifd_kernels.layout import (
@@ -27,10 +23,28 @@ from ifd_kernels.layout import (
     Integer,
     Records,
 )
+from ifd_kernels.score_state import (
+    BLOCKS,
+    COLUMNS,
+    DIRTY,
+    DIRTY_DONE,
+    DIRTY_WEIGHED,
+    HEAD,
+    KEPT,
+    MARK,
+    NEVER,
+    NOW,
+    OBSERVED,
+    OPEN,
+    SLOTS,
+    TAIL,
+    TAIL_NS,
+    TAIL_OF_WINDOW,
+    TAILS,
+    Score,
+)
 
 __all__ = [
-    "VOTE",
-    "Score",
     "advance_tails",
     "can_score",
     "check_votes_room",
@@ -39,95 +53,18 @@ __all__ = [
     "open_session",
 ]
 
-# One (slot, second) bucket's new flow at one instant.
-VOTE: Final = np.dtype(
-    [
-        ("instant_ns", "<i8"),  # when it was handed over
-        ("second", "<i8"),  # of its bucket, since the epoch
-        ("previous", "<i8"),  # sequence number of the slot's entry before it, -1: none
-        ("bid_volume", "<i8"),  # contracts
-        ("ask_volume", "<i8"),
-        ("slot", "<i4"),
-        ("votes", "i1", (4,)),  # BID_1, ASK_1, BID_10, ASK_10; what the pair filter left
-        ("dropped", "i1", (2,)),  # BID, ASK: votes of cap 1 the pair filter dropped
-        ("sides", "i1"),  # SIDE bits that had contracts
-        ("chain", "i1"),  # 0 calls, 1 puts, -1 neither: whose market it counts in
-        ("pad", "i1", (4,)),
-    ]
-)
 
-WINDOWS_S: Final = (60, 300, 900, 1800)
-TAIL_NS: Final = (
-    60 * SECOND_NS,
-    120 * SECOND_NS,
-    180 * SECOND_NS,
-    240 * SECOND_NS,
-    300 * SECOND_NS,
-    900 * SECOND_NS,
-    1800 * SECOND_NS,
-    7200 * SECOND_NS,
-)
-TAILS: Final = 8
-TAIL_OF_WINDOW: Final = (0, 4, 5, 6)
-BLOCKS: Final = 5  # of 60 s
-MARKS_KEPT: Final = 8
-
-# Score.cursor, int64
-TAIL: Final = 0  # ... TAIL + 7: sequence number of the oldest entry younger than TAIL_NS
-HEAD: Final = 8  # sequence number of the next entry
-DIRTY: Final = 9  # slots in Score.dirty
-DIRTY_DONE: Final = 10  # of them, scored at the instant at hand
-NOW: Final = 11  # the instant at hand, ns
-OPEN: Final = 12  # the session's open, ns
-MARK: Final = 13  # last 60 s mark whose mids are kept, -1: none
-FAMILY: Final = 14  # options that can be scored
-ROWS: Final = 15  # rows in Score.signals
-CANDIDATES: Final = 16  # counted: episodes opened
-ALERTS: Final = 17
-EVALUATIONS: Final = 18  # counted: slots recomputed
-SLOTS: Final = 19  # instrument slots in use
-OBSERVED: Final = 20  # the session's first instant, ns; -1: none yet
-CURSORS: Final = 21
-
-
-class Score(NamedTuple):
-    """State, inputs and output of the scorer: n slots.
-
-    `windows` and `blocks` hold votes after the pair filter, by window and column of VOTE, or by
-    60 s block and side; `volumes` and `paired` are of the 300 s window; `today` holds the votes
-    (both sides, caps 1 and 10) of the 90 minutes before the longest window.
-    """
-
-    log: Records  # (capacity,) VOTE, capacity a power of two
-    windows: NDArray[np.int32]  # (n, 4, 4)
-    blocks: NDArray[np.int32]  # (n, 5, 2)
-    today: NDArray[np.int32]  # (n, 2)
-    volumes: NDArray[np.int64]  # (n, 2) contracts: bid, ask
-    paired: NDArray[np.int32]  # (n,) votes dropped, cap 1, both sides
-    chain: NDArray[np.int64]  # (2, 4, 2) votes, cap 1: type, window, side
-    newest: NDArray[np.int64]  # (n,) sequence number of the slot's newest entry, -1: none
-    dirty: NDArray[np.int32]  # (n,) slots whose facts changed
-    is_dirty: NDArray[np.uint8]  # (n,)
-    mids: NDArray[np.int64]  # (8, n) bid + ask at the last 60 s marks, UNDEF_PRICE: none
-    marks: NDArray[np.uint16]  # (n,) MARK_* of the feed that hold now; written by the engine
-    active: NDArray[np.uint8]  # (n, 2, 2) it holds: side, candidate or alert
-    began_ns: NDArray[np.int64]  # (n, 2, 2) the first instant of the run
-    ended_ns: NDArray[np.int64]  # (n, 2, 2) the instant at which it stopped holding
-    due_ns: NDArray[np.int64]  # (n, 2, 2) the instant of its last row
-    best: NDArray[np.float64]  # (2, 8) scratch: each side's strongest evidence
-    shares: NDArray[np.float64]  # (5,) season's share of the windows and of today, at NOW
-    levels: NDArray[np.float64]  # (2,) expected votes of a session: all calls, all puts
-    cursor: NDArray[np.int64]  # (CURSORS,)
-    expected: Records  # (n,) EXPECTED
-    season: NDArray[np.float64]  # (b + 1,)
-    profile: Records  # (1,) PROFILE
-    signals: Records  # (rows,) SIGNAL; cursor[ROWS] are filled
+@kernel
+def oldest_kept(score: Score) -> int:
+    """Return the sequence number of the oldest entry that is still needed."""
+    oldest = score.cursor[TAIL + TAILS - 1]
+    return oldest if oldest < score.cursor[KEPT] else score.cursor[KEPT]
 
 
 @kernel
 def check_votes_room(score: Score, entries: int) -> int:
-    """Return DONE if the log takes `entries` more, else NEED_VOTES: grow it and call again."""
-    used = score.cursor[HEAD] - score.cursor[TAIL + TAILS - 1]
+    """Return DONE if the log takes `entries` more, else NEED_VOTES: take or grow, call again."""
+    used = score.cursor[HEAD] - oldest_kept(score)
     if used + entries > score.log.shape[0]:
         return NEED_VOTES
     return DONE
@@ -155,7 +92,7 @@ def add_votes(score: Score, index: int, window: int, sign: int) -> None:
     entry = score.log[index]
     slot = int(entry["slot"])
     votes = entry["votes"]
-    for column in range(4):
+    for column in range(COLUMNS):
         score.windows[slot, window, column] += sign * votes[column]
     chain = int(entry["chain"])
     if chain >= 0:
@@ -180,6 +117,7 @@ def add_today(score: Score, index: int, sign: int) -> None:
     votes = entry["votes"]
     score.today[slot, 0] += sign * (int(votes[0]) + votes[1])
     score.today[slot, 1] += sign * (int(votes[2]) + votes[3])
+    score.today[slot, 2] += sign * (int(votes[4]) + votes[5])
 
 
 @kernel
@@ -210,18 +148,53 @@ def add_everywhere(score: Score, sequence: int, sign: int) -> None:
 
 
 @kernel
-def drop_side(score: Score, sequence: int, side: int) -> None:
-    """Drop one side's votes of an entry, wherever they count."""
-    add_everywhere(score, sequence, -1)
-    entry = score.log[sequence & (score.log.shape[0] - 1)]
-    entry["dropped"][side] += entry["votes"][side]
-    entry["votes"][side] = 0
-    entry["votes"][2 + side] = 0
-    add_everywhere(score, sequence, 1)
+def first_of_grain(score: Score, slot: int, second: Integer, grain_s: int, side: int) -> int:
+    """Return the slot's first entry with a vote of the side in the same `grain_s` seconds, or -1.
+
+    Walks back over the entries that were handed over after those seconds began.
+    """
+    found = -1
+    mask = score.log.shape[0] - 1
+    sequence = score.newest[slot]
+    part = second // grain_s
+    while sequence >= score.cursor[TAIL + TAILS - 1]:
+        entry = score.log[sequence & mask]
+        if entry["instant_ns"] <= part * grain_s * SECOND_NS:
+            break
+        same = entry["grain_s"] == grain_s and entry["second"] // grain_s == part
+        if same and entry["votes"][side] > 0:
+            found = sequence
+        sequence = int(entry["previous"])
+    return found
 
 
 @kernel
-def pair_sides(score: Score, slot: int, second: int, sides: int) -> int:
+def drop_side(score: Score, sequence: int, side: int) -> None:
+    """Drop one side's votes of an entry, wherever they count.
+
+    A vote of channel B goes to the first other entry of its seconds, if there is one.
+    """
+    add_everywhere(score, sequence, -1)
+    mask = score.log.shape[0] - 1
+    entry = score.log[sequence & mask]
+    entry["dropped"][side] += entry["votes"][side]
+    carried = entry["votes"][4 + side]
+    entry["votes"][side] = 0
+    entry["votes"][2 + side] = 0
+    entry["votes"][4 + side] = 0
+    add_everywhere(score, sequence, 1)
+    if carried == 0:
+        return
+    slot, second = int(entry["slot"]), int(entry["second"])
+    heir = first_of_grain(score, slot, second, int(entry["grain_s"]), side)
+    if heir >= 0:
+        add_everywhere(score, heir, -1)
+        score.log[heir & mask]["votes"][4 + side] = 1
+        add_everywhere(score, heir, 1)
+
+
+@kernel
+def pair_sides(score: Score, slot: int, second: Integer, sides: int) -> int:
     """Drop the slot's votes of that second on `sides`; return the sides it had flow on.
 
     Walks back the slot's entries that were handed over after the second began: no older one can
@@ -250,7 +223,7 @@ def capped(before: int, after: int, cap: int) -> int:
 
 
 @kernel
-def can_score(identities: Records, slot: int) -> bool:
+def can_score(identities: Records, slot: Integer) -> bool:
     """Return whether the slot is a known option that still trades under its id."""
     kind = identities[slot]["kind"]
     known = identities[slot]["mapped"] == 1 and identities[slot]["retired"] == 0
@@ -258,12 +231,23 @@ def can_score(identities: Records, slot: int) -> bool:
 
 
 @kernel
+def note_moves(score: Score, sequence: int, slot: int, twin: int) -> None:
+    """Write how the mids of both legs moved into the entry at `sequence`."""
+    entry = score.log[sequence & (score.log.shape[0] - 1)]
+    entry["moved"] = score.moved[slot]
+    entry["twin_moved"] = score.moved[twin] if twin >= 0 else 0
+    score.logged[slot] = score.moved[slot]
+    if twin >= 0:
+        score.logged[twin] = score.moved[twin]
+
+
+@kernel
 def note_flow(
     score: Score,
     identities: Records,
     slot: int,
-    second: int,
-    instant_ns: int,
+    second: Integer,
+    instant_ns: Integer,
     bid_before: int,
     bid_after: int,
     ask_before: int,
@@ -275,7 +259,7 @@ def note_flow(
     nothing changed. O(1).
     """
     sequence = score.cursor[HEAD]
-    if sequence - score.cursor[TAIL + TAILS - 1] >= score.log.shape[0]:
+    if sequence - oldest_kept(score) >= score.log.shape[0]:
         return NEED_VOTES
     index = sequence & (score.log.shape[0] - 1)
     entry = score.log[index]
@@ -291,6 +275,15 @@ def note_flow(
     entry["votes"][3] = capped(ask_before, ask_after, 10)
     entry["dropped"][0] = 0
     entry["dropped"][1] = 0
+    grain_s = int(score.grain_s[slot])
+    entry["grain_s"] = grain_s
+    for side in range(2):
+        alone = False
+        if grain_s > 0 and entry["votes"][side] > 0:
+            alone = first_of_grain(score, slot, second, grain_s, side) < 0
+        entry["votes"][4 + side] = 1 if alone else 0
+    twin = int(identities[slot]["twin_slot"])
+    note_moves(score, sequence, slot, twin)
     sides = (1 if bid_after > bid_before else 0) | (2 if ask_after > ask_before else 0)
     entry["sides"] = sides
     entry["chain"] = -1
@@ -300,7 +293,6 @@ def note_flow(
     score.cursor[HEAD] = sequence + 1
     add_everywhere(score, sequence, 1)
     touch_slot(score, slot)
-    twin = int(identities[slot]["twin_slot"])
     if twin >= 0:
         found = pair_sides(score, twin, second, sides)
         touch_slot(score, twin)
@@ -346,7 +338,7 @@ def advance_tails(score: Score, instant_ns: Integer) -> None:
 
 
 @kernel
-def open_session(score: Score, open_ns: int) -> None:
+def open_session(score: Score, open_ns: int, observed_ns: int) -> None:
     """Forget all flow, mids and episodes: no window spans a break. O(n)."""
     score.windows[:] = 0
     score.blocks[:] = 0
@@ -357,14 +349,18 @@ def open_session(score: Score, open_ns: int) -> None:
     score.newest[:] = -1
     score.is_dirty[:] = 0
     score.mids[:] = UNDEF_PRICE
+    score.moved[:] = 0
+    score.logged[:] = 0
     score.active[:] = 0
-    score.ended_ns[:] = -(2**62)
-    score.due_ns[:] = -(2**62)
+    score.best[:] = 0.0
+    score.ended_ns[:] = -NEVER
+    score.due_ns[:] = -NEVER
     for tail in range(TAILS):
         score.cursor[TAIL + tail] = score.cursor[HEAD]
     score.cursor[DIRTY] = 0
     score.cursor[DIRTY_DONE] = 0
+    score.cursor[DIRTY_WEIGHED] = 0
     score.cursor[NOW] = -1
     score.cursor[OPEN] = open_ns
     score.cursor[MARK] = -1
-    score.cursor[OBSERVED] = -1
+    score.cursor[OBSERVED] = observed_ns if observed_ns > open_ns else open_ns

@@ -1,25 +1,24 @@
 """What one-sided flow is worth as evidence, in plain Python, from the rules of design §7.
 
-Votes are contracts, at most `cap` a second and side. Two channels: cap 1 and cap 10.
+Votes are contracts, at most `cap` a second and side. Channels: A, cap 1; B, one vote in 60, 15
+or 5 s; C, cap 10.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 SHAPE = 2.0
-DISPERSION = [1.5, 4.0]  # by channel
-MIN_NET = [8, 40]  # fewer net votes are no evidence: under eight children nothing can be told
-TODAY_PRIOR = [8.0, 20.0]
+A, B60, B15, B5, C = range(5)  # channels
+DISPERSION = [1.5, 1.0, 1.3, 1.4, 4.0]
+MIN_NET = [4, 4, 4, 4, 20]  # fewer net votes are no evidence
+TODAY_PRIOR = [8.0, 5.0, 6.0, 7.0, 20.0]
 MARKET_PRIOR = 40.0
 MIN_SESSION_VOTES = 4.0
 MIN_SHARE = 1e-5
 BIN_NS = 300 * 10**9
 
-INTERCEPT = -9.8
-PER_DECADE = 1.0
-PER_DEVIATE = 0.15
-MAKER_LOSS = 10.0
 LOG_ODDS_LIMIT = 12.0
 
 
@@ -55,12 +54,13 @@ def today_factor(votes: float, expected: float, channel: int) -> float:
     return bounded((votes + prior) / (expected + prior), 0.1, 30.0)
 
 
-def market_factor(side: float, half: float, votes: float, expected: float) -> float:
-    """Return how busy one side of the other strikes of this type is, against its history.
+def market_level(votes: float, expected: float) -> float:
+    """Return how busy all other options are, against their history."""
+    return bounded((votes + MARKET_PRIOR) / (expected + MARKET_PRIOR), 0.1, 30.0)
 
-    `side` of `half` expected: the type's; `votes` of `expected`: all options, both sides.
-    """
-    level = (votes + MARKET_PRIOR) / (expected + MARKET_PRIOR)
+
+def market_factor(side: float, half: float, level: float) -> float:
+    """Return how busy one side of the other strikes of this type is, against its history."""
     return bounded((side + MARKET_PRIOR * level) / (half + MARKET_PRIOR), 0.1, 30.0)
 
 
@@ -142,14 +142,29 @@ def confidence(log_odds: float) -> float:
     return 1 / (1 + math.exp(-bounded(log_odds, -LOG_ODDS_LIMIT, LOG_ODDS_LIMIT)))
 
 
-def raw_log_odds(deviate: float) -> float:
-    """Return the log-odds of the flow alone: a straight line in the decades of p."""
-    return INTERCEPT - PER_DECADE * math.log10(p_value(deviate))
+def null_decades(limits: Any, rank: float) -> float:
+    """Return -log10 of the false episodes a session at this rank or more."""
+    return bounded(limits["beta"] * rank - limits["alpha"], -12.0, 12.0)
 
 
-def anomaly_log_odds(zscore_towards: float) -> float:
+def raw_log_odds(limits: Any, decades: float) -> float:
+    """Return the log-odds of the flow alone: a straight line in its decades below the null."""
+    return float(limits["intercept"] + limits["per_decade"] * decades)
+
+
+def anomaly_log_odds(limits: Any, zscore_towards: float) -> float:
     """Return what the history of ratios adds: never less than nothing."""
-    return PER_DEVIATE * bounded(zscore_towards, 0.0, 6.0)
+    return float(limits["per_deviate"]) * bounded(zscore_towards, 0.0, 6.0)
+
+
+def coordination_log_odds(limits: Any, agreement: float) -> float:
+    """Return what agreeing neighbours add: never less than nothing."""
+    return float(limits["per_coordination"]) * bounded(agreement, 0.0, 6.0)
+
+
+def maker_log_odds(limits: Any, penalty: float, maker: float) -> float:
+    """Return what a likely maker takes away."""
+    return float(limits["maker_loss"]) * bounded(penalty, 0.0, 1.0) * maker
 
 
 def history_grade(completeness: float, cell: int) -> int:

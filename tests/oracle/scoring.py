@@ -4,48 +4,56 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle import evidence, verdict
+from tests.oracle import evidence, neighbours, ranks, verdict
 from tests.oracle.votes import (
     SECOND_NS,
     WINDOWS_S,
     changed,
     paired_votes,
     persistence,
+    slow_votes,
     volumes,
     votes,
 )  # fmt: skip
 
 COVERS = [
-    "refresh_family",
     "score_instant",
+    "weighing.begin_instant",
+    "weighing.refresh_family",
+    "weighing.sample_minute",
+    "weighing.weigh_dirty",
+    "rescoring.rescore_session",
     "mids.falls_while_sold",
     "mids.mark_mids",
     "mids.middle",
 ]
 
-CAPS = [1, 10]
-NAMES = ["votes_1", "votes_10"]
+CAPS = {evidence.A: 1, evidence.C: 10}
+GRAINS = {60: evidence.B60, 15: evidence.B15, 5: evidence.B5}
 
 
 class Scorer:
     """One session's scorer.
 
     `slots`: dicts of instrument_id, kind (1 call, 2 put, other: not scored), mapped, retired,
-    twin (or None), marks. `expected`: dicts of EXPECTED's fields.
+    twin (or None), strike, marks. `expected`: dicts of EXPECTED's fields. `tables`, `limits`: what
+    residuals are worth.
     """
 
     def __init__(
-        self, slots: Any, expected: Any, season: list[float], open_ns: int, profile: Any
-    ) -> None:
+        self, slots: Any, expected: Any, season: list[float], open_ns: int, profile: Any,
+        tables: Any, limits: Any,
+    ) -> None:  # fmt: skip
         """Begin a session in which nothing has happened."""
         self.slots, self.expected, self.profile = slots, expected, profile
         self.season, self.open_ns = season, open_ns
+        self.tables, self.limits = tables, limits
         self.twins = {n: slot["twin"] for n, slot in enumerate(slots) if slot["twin"] is not None}
         self.flows: list[dict[str, Any]] = []
         self.mids: dict[int, list[int | None]] = {}
         self.before_ns = -1
-        self.observed_ns = -1  # the session's first instant
         self.runs: dict[Any, dict[str, Any]] = {}
+        self.best: list[list[dict[str, Any]]] = [[{"rank": 0.0}, {"rank": 0.0}] for _ in slots]
 
     def can_score(self, slot: int) -> bool:
         """Return whether the slot is a known option that still trades under its id."""
@@ -54,64 +62,125 @@ class Scorer:
 
     def level(self, slot: int, channel: int) -> float:
         """Return the expected votes of a session, never none."""
-        return evidence.bounded(
-            self.expected[slot][NAMES[channel]], evidence.MIN_SESSION_VOTES, 1e9
-        )
+        name = "votes_10" if channel == evidence.C else "votes_1"
+        votes = evidence.bounded(self.expected[slot][name], evidence.MIN_SESSION_VOTES, 1e9)
+        if channel in (evidence.A, evidence.C):
+            return votes
+        share = float(self.limits["grain_shares"][channel - 1])
+        return votes * evidence.bounded(share, 0.01, 1.0)
 
-    def market(self, slot: int, window_s: int, side: int, share: float, now_ns: int) -> float:
-        """Return how busy that side of the type's other strikes is."""
+    def grain_s(self, slot: int) -> int:
+        """Return in how many seconds a side of the slot has one vote of channel B, 0: none."""
+        last = len(self.season) - 1
+        hour = max(self.season[min(n + 12, last)] - share for n, share in enumerate(self.season))
+        votes = self.level(slot, evidence.A) * hour
+        for limit, grain_s in ((8, 60), (40, 15), (120, 5)):
+            if votes < limit:
+                return grain_s if self.can_score(slot) else 0
+        return 0
+
+    def channels(self, slot: int, window_s: int) -> list[int]:
+        """Return the channels that say something of a window of the slot."""
+        grain_s = self.grain_s(slot)
+        if grain_s == 0 or (window_s == 60 and grain_s >= 15):
+            return [evidence.A, evidence.C]
+        return [evidence.A, evidence.C, GRAINS[grain_s]]
+
+    def votes(self, slot: int, channel: int, now_ns: int, span: tuple[int, int]) -> list[int]:
+        """Return the votes of bid and ask of a channel."""
+        if channel in CAPS:
+            return votes(self.flows, slot, now_ns, span, CAPS[channel], self.twins)
+        return slow_votes(self.flows, slot, now_ns, span, self.grain_s(slot), self.twins)
+
+    def markets(self, slot: int, window_s: int, share: float, now_ns: int) -> list[float]:
+        """Return how busy the type's other strikes are: selling, buying, and all others."""
         others = [n for n in range(len(self.slots)) if n != slot and self.can_score(n)]
         kind = self.slots[slot]["kind"]
-        all_votes, all_level, side_votes, side_level = 0, 0.0, 0, 0.0
+        all_votes, all_level, side_votes, side_level = 0, 0.0, [0, 0], 0.0
         for n in others:
-            found = votes(self.flows, n, now_ns, (0, window_s), 1, self.twins)
-            all_votes, all_level = all_votes + sum(found), all_level + self.level(n, 0)
+            found = self.votes(n, evidence.A, now_ns, (0, window_s))
+            all_votes, all_level = all_votes + sum(found), all_level + self.level(n, evidence.A)
             if self.slots[n]["kind"] == kind:
-                side_votes, side_level = side_votes + found[side], side_level + self.level(n, 0)
-        return evidence.market_factor(
-            side_votes, side_level * share / 2, all_votes, all_level * share
+                side_votes = [side_votes[0] + found[0], side_votes[1] + found[1]]
+                side_level += self.level(n, evidence.A)
+        level = evidence.market_level(all_votes, all_level * share)
+        sides = [evidence.market_factor(v, side_level * share / 2, level) for v in side_votes]
+        return [*sides, level]
+
+    def measured(
+        self, slot: int, channel: int, window_s: int, now_ns: int
+    ) -> dict[str, Any] | None:
+        """Return what a window and channel of the slot say, None if it is not worth weighing."""
+        found = self.votes(slot, channel, now_ns, (0, window_s))
+        side = int(found[1] > found[0])
+        larger, smaller = found[side], found[1 - side]
+        least = self.profile["min_volume_concentration"] * (larger + smaller)
+        if larger - smaller < evidence.MIN_NET[channel] or larger - smaller < least:
+            return None
+        level = self.level(slot, channel)
+        past = sum(self.votes(slot, channel, now_ns, (1800, 7200)))
+        start_ns = max(now_ns - 7200 * SECOND_NS, self.open_ns)  # what was not seen isn't expected
+        before = evidence.season_share(
+            self.season, self.open_ns, start_ns, now_ns - 1800 * SECOND_NS
         )
+        today = evidence.today_factor(past, level * before, channel)
+        share = evidence.season_share(
+            self.season, self.open_ns, now_ns - window_s * SECOND_NS, now_ns
+        )
+        markets = self.markets(slot, window_s, share, now_ns)
+        means = [level * share * today / 2 * markets[s] for s in (side, 1 - side)]
+        return {
+            "side": side, "usual": level * share * today * markets[2], "window_s": window_s,
+            "deviate": evidence.surprise(larger, smaller, means[0], means[1], channel),
+            "channel": channel, "votes_for": larger, "votes_against": smaller,
+            "expected_for": means[0], "expected_against": means[1], "today": today,
+        }  # fmt: skip
 
     def evidence_of(self, slot: int, now_ns: int) -> list[dict[str, Any]]:
         """Return each side's strongest evidence over windows and channels: sell, buy."""
-        best: list[dict[str, Any]] = [{"deviate": 0.0}, {"deviate": 0.0}]
-
-        def share_of(start_s: int, end_s: int) -> float:
-            start_ns, end_ns = now_ns - start_s * SECOND_NS, now_ns - end_s * SECOND_NS
-            if end_s:  # today's level: what was not observed is not expected
-                start_ns = max(start_ns, self.observed_ns)
-            return evidence.season_share(self.season, self.open_ns, start_ns, end_ns)
-
-        for window_s in WINDOWS_S:
-            for channel, cap in enumerate(CAPS):
-                found = votes(self.flows, slot, now_ns, (0, window_s), cap, self.twins)
-                side = int(found[1] > found[0])
-                larger, smaller = found[side], found[1 - side]
-                least = self.profile["min_volume_concentration"] * (larger + smaller)
-                net = larger - smaller
-                if net < evidence.MIN_NET[channel] or net < least:
+        best: list[dict[str, Any]] = [{"rank": 0.0}, {"rank": 0.0}]
+        for window, window_s in enumerate(WINDOWS_S):
+            for channel in self.channels(slot, window_s):
+                found = self.measured(slot, channel, window_s, now_ns)
+                if found is None:
                     continue
-                level = self.level(slot, channel)
-                past = sum(votes(self.flows, slot, now_ns, (1800, 7200), cap, self.twins))
-                today = evidence.today_factor(past, level * share_of(7200, 1800), channel)
-                share = share_of(window_s, 0)
-                means = [
-                    level * share * today / 2 * self.market(slot, window_s, s, share, now_ns)
-                    for s in (side, 1 - side)
-                ]
-                deviate = evidence.surprise(larger, smaller, means[0], means[1], channel)
-                if deviate > best[side]["deviate"]:
-                    best[side] = {
-                        "deviate": deviate, "window_s": window_s, "cap": cap,
-                        "votes_for": larger, "votes_against": smaller,
-                        "expected_for": means[0], "expected_against": means[1], "today": today,
-                    }  # fmt: skip
+                side, usual = found.pop("side"), found.pop("usual")
+                rank = ranks.rank_of(self.tables, channel, window, usual, found["deviate"])
+                if rank > best[side]["rank"]:
+                    best[side] = found | {"rank": rank}
         return best
 
-    def moves_with(self, slot: int, side: int, now_ns: int, mids: list[int | None]) -> bool:
-        """Return whether the slot fell while sold (side 0), or rose while bought (side 1)."""
-        then = self.mids.get(now_ns // (60 * SECOND_NS) - 5, [None] * len(self.slots))[slot]
-        now = mids[slot]
+    def agreement(self, slot: int, side: int, now_ns: int) -> float:
+        """Return the coordination of the strikes within two of the slot's own, and their twins."""
+        leans = {}
+        for n in range(len(self.slots)):
+            if self.can_score(n):
+                found = self.votes(n, evidence.A, now_ns, (0, 300))
+                lean = neighbours.lean_of(found, self.slots[n]["kind"])
+                if lean is not None:
+                    leans[n] = lean
+        own = self.slots[slot]
+        same = [n for n in range(len(self.slots)) if self.is_option_like(n, own["kind"])]
+        same.sort(key=lambda n: self.slots[n]["strike"])
+        at = same.index(slot)
+        near = same[max(0, at - 2) : at + 3]
+        near += [self.twins[n] for n in near if n in self.twins]
+        towards = (1 if side else -1) * (1 if own["kind"] == 1 else -1)
+        return neighbours.coordination(leans, near, slot, towards)
+
+    def is_option_like(self, slot: int, kind: int) -> bool:
+        """Return whether the slot can be scored and is of the kind; all have one expiry here."""
+        return self.can_score(slot) and self.slots[slot]["kind"] == kind
+
+    def moves_with(self, slot: int, side: int, now_ns: int) -> bool:
+        """Return whether the slot fell while sold (side 0), or rose while bought (side 1).
+
+        From the mark five before the last one to the last one.
+        """
+        mark = now_ns // (60 * SECOND_NS)
+        none: list[int | None] = [None] * len(self.slots)
+        then = self.mids.get(mark - 5, none)[slot]
+        now = self.mids.get(mark, none)[slot]
         if then is None or now is None:
             return False
         found = votes(self.flows, slot, now_ns, (0, 300), 1, self.twins)
@@ -119,7 +188,7 @@ class Scorer:
             (now > then and found[1] > found[0]) if side else (now < then and found[0] > found[1])
         )
 
-    def judged(self, slot: int, side: int, best: Any, now_ns: int, mids: Any) -> dict[str, Any]:
+    def judged(self, slot: int, side: int, best: Any, now_ns: int) -> dict[str, Any]:
         """Return the whole signal of one side, whether or not it is one."""
         flows, twin = self.flows, self.twins.get(slot)
         found = votes(flows, slot, now_ns, (0, 300), 1, self.twins)
@@ -133,10 +202,13 @@ class Scorer:
             "persistence": persistence(flows, slot, now_ns, side, self.twins),
             "marks": self.slots[slot]["marks"],
             "crush": int(twin is not None and all(
-                self.moves_with(leg, side, now_ns, mids) for leg in (slot, twin))),
+                self.moves_with(leg, side, now_ns) for leg in (slot, twin))),
         }  # fmt: skip
         family = sum(self.can_score(n) for n in range(len(self.slots)))
-        return verdict.judge(row, self.expected[slot], self.profile, family)
+        found_ranks = [[one["rank"] for one in both] for both in self.best]
+        row["q"] = family / neighbours.sides_as_strong(found_ranks, best["rank"])
+        row["coordination"] = self.agreement(slot, side, now_ns)
+        return verdict.judge(row, self.expected[slot], self.profile, self.limits)
 
     def opens(self, key: Any, holds: bool, now_ns: int) -> bool:
         """Return whether a row is due: it holds, and none was due within the cooldown."""
@@ -160,21 +232,23 @@ class Scorer:
     ) -> list[dict[str, Any]]:
         """Score all that changed, with the flow handed over now; return the signals."""
         self.flows += flows
-        self.observed_ns = now_ns if self.observed_ns < 0 else self.observed_ns
         mark = now_ns // (60 * SECOND_NS)
         for skipped in range(max(self.mids, default=mark - 1) + 1, mark + 1):
             self.mids[skipped] = mids
+        slots = [
+            n
+            for n in range(len(self.slots))
+            if changed(self.flows, n, self.before_ns, now_ns, self.twins)
+        ]
+        for slot in slots:
+            empty: list[dict[str, Any]] = [{"rank": 0.0}, {"rank": 0.0}]
+            self.best[slot] = self.evidence_of(slot, now_ns) if self.can_score(slot) else empty
         signals = []
-        for slot in range(len(self.slots)):
-            if not changed(self.flows, slot, self.before_ns, now_ns, self.twins):
-                continue
-            best = (
-                self.evidence_of(slot, now_ns) if self.can_score(slot) else [{"deviate": 0.0}] * 2
-            )
+        for slot in slots:
             for side in (1, 0):
                 row = {"candidate": 0, "alert": 0}
-                if best[side]["deviate"] > 0:
-                    row = self.judged(slot, side, best[side], now_ns, mids)
+                if self.best[slot][side]["rank"] > 0:
+                    row = self.judged(slot, side, self.best[slot][side], now_ns)
                 opens = int(self.opens((slot, side, 0), row["candidate"] == 1, now_ns))
                 opens += 2 * self.opens((slot, side, 1), row["alert"] == 1, now_ns)
                 if opens:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tests.oracle import evidence
+from tests.oracle import evidence, ranks
 
 GATES = {
     1: ("pressure_ratio_towards", "min_pressure_ratio"),
     2: ("persistence", "min_time_persistence"),
-    4: ("deviate", "min_baseline_anomaly"),
     8: ("final_confidence", "min_overall_confidence"),
     16: ("quality", "min_data_quality"),
 }
 
 
 def judge(
-    found: dict[str, Any], expected: dict[str, Any], profile: dict[str, Any], family: int
+    found: dict[str, Any], expected: dict[str, Any], profile: dict[str, Any], limits: Any
 ) -> dict[str, Any]:
-    """Complete a signal from its evidence; `side` is 1 buying, -1 selling, 0 neither."""
+    """Complete a signal from its evidence; `side` is 1 buying, -1 selling, 0 neither.
+
+    `found["q"]` is the family over the sides at least as strong.
+    """
     row = dict(found)
     bid, ask, sign = row["bid_volume"], row["ask_volume"], row["side"]
     known = bid + ask
@@ -45,9 +47,30 @@ def judge(
     row["anomaly"] = int(sign * row["zscore"] >= 2.0)
     lookback = evidence.bounded(profile["lookback_days"], 1.0, 1e6)
     completeness = evidence.bounded(sessions / lookback, 0.0, 1.0)
-    row["grade"] = max(of_feed, evidence.history_grade(completeness, expected["cell"]))
+    of_ranks = evidence.history_grade(min(1.0, limits["sessions"] / lookback), 0)
+    of_history = evidence.history_grade(completeness, expected["cell"])
+    row["grade"] = max(of_feed, of_history, of_ranks)
     row["quality"] = evidence.feed_quality(row["grade"])
 
+    judge_maker(row)
+    judge_confidence(row, profile, limits)
+
+    swapped = (bid, ask) if sign > 0 else (ask, bid)
+    row["pressure_ratio_towards"] = (swapped[1] + 0.5) / (swapped[0] + 0.5)
+    row["failed"] = sum(bit for bit, (name, key) in GATES.items() if not row[name] >= profile[key])
+    row["failed"] += 4 * (row["p"] > evidence.p_value(profile["min_baseline_anomaly"]))
+    row["failed"] += 32 * (row["grade"] > 2)
+    promised = row["false_alerts"] <= profile["false_alerts_per_session"]
+    row["failed"] += 64 * (not (limits["ready"] and promised))
+    row["candidate"] = int(row["final_confidence"] >= 0.5)
+    row["alert"] = int(row["candidate"] and row["failed"] == 0)
+    del row["pressure_ratio_towards"]
+    return row
+
+
+def judge_maker(row: dict[str, Any]) -> None:
+    """Fill how likely the flow is a maker's."""
+    sign = row["side"]
     total = row["bid_votes"] + row["ask_votes"]
     against = row["bid_votes"] if sign > 0 else row["ask_votes"]
     row["maker_probability"] = evidence.maker_probability(
@@ -55,42 +78,41 @@ def judge(
     )
     row["straddle"] = int(row["paired_votes"] > 0.5 * (total + row["paired_votes"]))
 
-    row["p"] = evidence.p_value(row["deviate"])
-    row["q"] = min(1.0, row["p"] * family)
-    raw = evidence.raw_log_odds(row["deviate"])
-    history = evidence.anomaly_log_odds(sign * row["zscore"])
-    penalty = evidence.bounded(profile["market_making_penalty"], 0.0, 1.0)
-    loss = penalty * evidence.MAKER_LOSS * row["maker_probability"]
+
+def judge_confidence(row: dict[str, Any], profile: dict[str, Any], limits: Any) -> None:
+    """Fill p, q, and the confidence with its components in log-odds."""
+    sign = row["side"]
+    row["p"] = 10.0 ** -row["rank"]
+    row["q"] = min(1.0, row["p"] * row["q"])
+    decades = evidence.null_decades(limits, row["rank"])
+    row["false_alerts"] = 10.0**-decades
+    raw = evidence.raw_log_odds(limits, decades)
+    history = evidence.anomaly_log_odds(limits, sign * row["zscore"])
+    bonus = evidence.coordination_log_odds(limits, row["coordination"])
+    loss = evidence.maker_log_odds(
+        limits, profile["market_making_penalty"], row["maker_probability"]
+    )
     row["raw_log_odds"], row["anomaly_log_odds"] = raw, history
-    row["market_making_penalty"], row["coordination_bonus"] = loss, 0.0
+    row["market_making_penalty"], row["coordination_bonus"] = loss, bonus
     row["raw_confidence"] = evidence.confidence(raw)
     row["baseline_confidence"] = 1 - evidence.p_value(max(0.0, sign * row["zscore"]))
-    row["final_confidence"] = evidence.confidence(raw + history - loss)
-
-    swapped = (bid, ask) if sign > 0 else (ask, bid)
-    row["pressure_ratio_towards"] = (swapped[1] + 0.5) / (swapped[0] + 0.5)
-    row["failed"] = sum(bit for bit, (name, key) in GATES.items() if not row[name] >= profile[key])
-    row["failed"] += 32 * (row["grade"] > 2)
-    row["candidate"] = int(row["final_confidence"] >= 0.5)
-    row["alert"] = int(row["candidate"] and row["failed"] == 0)
-    del row["pressure_ratio_towards"]
-    return row
+    row["final_confidence"] = evidence.confidence(raw + history + bonus - loss)
 
 
 def score_record(
     bid: int, ask: int, trades: int, kind: int, share: float, marks: int,
-    expected: dict[str, Any], profile: dict[str, Any],
+    expected: dict[str, Any], profile: dict[str, Any], tables: Any, limits: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Judge one 300 s window by itself: each trade counts as a second of its own."""
     known = bid + ask
     votes = [min(trades * side / known, side, 300.0) if known else 0.0 for side in (bid, ask)]
     row: dict[str, Any] = {
         "bid_volume": bid, "ask_volume": ask, "bid_votes": votes[0], "ask_votes": votes[1],
-        "paired_votes": 0, "crush": 0, "side": (ask > bid) - (bid > ask), "kind": kind,
-        "marks": marks, "persistence": 0.5, "deviate": 0.0,
+        "paired_votes": 0, "crush": 0, "coordination": 0.0, "q": 1.0, "rank": 0.0, "kind": kind,
+        "side": (ask > bid) - (bid > ask), "marks": marks, "persistence": 0.5, "deviate": 0.0,
     }  # fmt: skip
     share = evidence.bounded(share, evidence.MIN_SHARE, 1.0)
-    for channel, (cap, name) in enumerate(((1, "votes_1"), (10, "votes_10"))):
+    for channel, cap, name in ((evidence.A, 1, "votes_1"), (evidence.C, 10, "votes_10")):
         smaller, larger = sorted(
             min(cap * v, volume) for v, volume in zip(votes, (bid, ask), strict=True)
         )
@@ -100,5 +122,7 @@ def score_record(
             level = evidence.bounded(expected[name], evidence.MIN_SESSION_VOTES, 1e9)
             mean = level * share / 2
             found = evidence.surprise(larger, smaller, mean, mean, channel)
-            row["deviate"] = max(row["deviate"], found)
-    return judge(row, expected, profile, 1)
+            rank = ranks.rank_of(tables, channel, 1, level * share, found)
+            if rank > row["rank"]:
+                row["rank"], row["deviate"] = rank, found
+    return judge(row, expected, profile, limits)

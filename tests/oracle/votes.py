@@ -43,6 +43,35 @@ def is_paired(flows: list[dict[str, Any]], flow: dict[str, Any], side: str, twin
     )
 
 
+def carried(
+    flows: list[dict[str, Any]], slot: int, grain_s: int, side: str, twins: Any
+) -> list[dict[str, Any]]:
+    """Return the flow that carries the votes of channel B: of each `grain_s` seconds, the first.
+
+    The first in order of hand-over that has a vote of cap 1 the pair filter left.
+    """
+    first: dict[int, dict[str, Any]] = {}
+    for flow in flows if grain_s else []:
+        if (
+            flow["slot"] == slot
+            and capped(flow, side, 1)
+            and not is_paired(flows, flow, side, twins)
+        ):
+            first.setdefault(flow["second"] // grain_s, flow)
+    return list(first.values())
+
+
+def slow_votes(
+    flows: list[dict[str, Any]], slot: int, now_ns: int, span: tuple[int, int], grain_s: int,
+    twins: Any,
+) -> list[int]:  # fmt: skip
+    """Return the votes of bid and ask of channel B in a span of ages (s)."""
+    return [
+        len(younger(carried(flows, slot, grain_s, side, twins), slot, now_ns, *span))
+        for side in SIDES
+    ]
+
+
 def younger(
     flows: list[dict[str, Any]], slot: int, now_ns: int, newest_s: int, oldest_s: int
 ) -> Any:

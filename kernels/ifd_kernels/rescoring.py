@@ -1,0 +1,163 @@
+"""A session scored again from its hand-overs alone, by the very kernels that scored it live.
+
+Hand-overs are the rows of the scorer's log in its order: what was handed over, when, and how mids
+moved. Nothing changes between them but at the ages the log's tails stand for, so time goes from
+one such instant to the next. The same walk fills the tables of ranks and counts null episodes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ifd_kernels._jit import kernel
+from ifd_kernels.layout import DONE, SECOND_NS, Integer, Records
+from ifd_kernels.ranks import Tally, count_levels
+from ifd_kernels.score_state import (
+    DIRTY,
+    DIRTY_WEIGHED,
+    HEAD,
+    MARK,
+    NEVER,
+    NOW,
+    TAIL,
+    TAIL_NS,
+    TAILS,
+    Score,
+)
+from ifd_kernels.scoring import score_instant
+from ifd_kernels.votes import note_flow
+from ifd_kernels.weighing import begin_instant, sample_minute, weigh_dirty
+
+__all__ = ["HANDOVER", "rescore_session"]
+
+HANDOVER: Final = np.dtype(
+    [
+        ("instant_ns", "<i8"),
+        ("second", "<i8"),
+        ("bid_volume", "<i8"),  # contracts, new at the instant
+        ("ask_volume", "<i8"),
+        ("slot", "<i4"),
+        ("moved", "i1"),
+        ("twin_moved", "i1"),
+        ("pad", "i1", (2,)),
+    ]
+)
+
+FOR_SIGNALS: Final = 0  # rows of SIGNAL, as live
+FOR_SAMPLES: Final = 1  # residuals at minutes, into tally.residuals and tally.samples
+FOR_EPISODES: Final = 2  # episodes at every instant, into tally.episodes
+
+MINUTE_NS: Final = 60 * SECOND_NS
+EVERY: Final = 10  # minutes: strikes without flow are counted so often, at that weight
+
+
+@kernel
+def next_change(score: Score, rows: Records, row: int) -> int:
+    """Return the next instant at which anything changes, NEVER if nothing will."""
+    found = int(rows[row]["instant_ns"]) if row < rows.shape[0] else NEVER
+    mask = score.log.shape[0] - 1
+    for tail in range(TAILS):
+        sequence = score.cursor[TAIL + tail]
+        if sequence < score.cursor[HEAD]:
+            leaves_ns = int(score.log[sequence & mask]["instant_ns"]) + TAIL_NS[tail]
+            found = leaves_ns if leaves_ns < found else found
+    return found
+
+
+@kernel
+def note_row(score: Score, identities: Records, rows: Records, row: int) -> int:
+    """Hand over one row: what its bucket held before stands in the log."""
+    entry = rows[row]
+    slot, second = int(entry["slot"]), int(entry["second"])
+    bid, ask = 0, 0
+    sequence = score.newest[slot]
+    while sequence >= score.cursor[TAIL + TAILS - 1]:
+        earlier = score.log[sequence & (score.log.shape[0] - 1)]
+        if earlier["instant_ns"] <= second * SECOND_NS:
+            break
+        if earlier["second"] == second:
+            bid += int(earlier["bid_volume"])
+            ask += int(earlier["ask_volume"])
+        sequence = int(earlier["previous"])
+    score.moved[slot] = entry["moved"]
+    twin = int(identities[slot]["twin_slot"])
+    if twin >= 0:
+        score.moved[twin] = entry["twin_moved"]
+    bid_after, ask_after = bid + int(entry["bid_volume"]), ask + int(entry["ask_volume"])
+    now_ns = int(entry["instant_ns"])
+    return note_flow(score, identities, slot, second, now_ns, bid, bid_after, ask, ask_after)
+
+
+@kernel
+def count_episodes(score: Score, identities: Records, tally: Tally) -> None:
+    """Weigh what changed and count the episodes it opens, at every rank."""
+    weigh_dirty(score, identities)
+    now_ns = score.cursor[NOW]
+    cooldown_ns = int(score.profile[0]["cooldown_ns"])
+    for place in range(score.cursor[DIRTY]):
+        slot = int(score.dirty[place])
+        score.is_dirty[slot] = 0
+        for side in range(2):
+            count_levels(score, tally, slot, side, now_ns, cooldown_ns)
+    score.cursor[DIRTY] = 0
+    score.cursor[DIRTY_WEIGHED] = 0
+
+
+@kernel
+def take_minutes(
+    score: Score, identities: Records, tally: Tally, progress: NDArray[np.int64], until_ns: Integer
+) -> None:
+    """Sample the minutes after progress[1] up to `until_ns`: nothing changed in between."""
+    minute_ns = (progress[1] // MINUTE_NS + 1) * MINUTE_NS
+    while minute_ns <= until_ns:
+        begin_instant(score, minute_ns)
+        weight = EVERY if minute_ns // MINUTE_NS % EVERY == 0 else 0
+        sample_minute(score, identities, tally, weight)
+        progress[1] = minute_ns
+        minute_ns += MINUTE_NS
+
+
+@kernel
+def rescore_session(
+    score: Score,
+    identities: Records,
+    touch: Records,
+    rows: Records,
+    stop_ns: Integer,
+    purpose: int,
+    tally: Tally,
+    progress: NDArray[np.int64],
+) -> int:
+    """Score the hand-overs `rows` (k,) of HANDOVER up to `stop_ns`, for a purpose FOR_*.
+
+    The score stands at the session's open. `progress` (2,): rows taken, and the minute sampled
+    last. Returns DONE, or NEED_VOTES or NEED_SIGNALS: mend it and call again. O(k).
+    """
+    score.cursor[MARK] = NEVER  # mids are those the rows say
+    while True:
+        row = progress[0]
+        now_ns = next_change(score, rows, row)
+        if score.cursor[DIRTY_WEIGHED] > 0:
+            now_ns = score.cursor[NOW]  # it stopped because the signals' rows were full
+        if purpose == FOR_SAMPLES:
+            before_ns = now_ns - 1 if now_ns <= stop_ns else stop_ns
+            take_minutes(score, identities, tally, progress, before_ns)
+        if now_ns > stop_ns:
+            return DONE
+        while row < rows.shape[0] and rows[row]["instant_ns"] == now_ns:
+            status = note_row(score, identities, rows, row)
+            if status != DONE:
+                return status
+            row += 1
+            progress[0] = row
+        if purpose == FOR_SIGNALS:
+            status = score_instant(score, now_ns, identities, touch)
+            if status != DONE:
+                return status
+        else:
+            begin_instant(score, now_ns)
+            if purpose == FOR_EPISODES:
+                count_episodes(score, identities, tally)

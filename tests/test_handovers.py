@@ -1,0 +1,224 @@
+"""A session scored again from its hand-overs: the same signals, and what history is made of.
+
+Method: sessions of runs, pauses and turning mids are scored live; the log alone, drained as the
+border drains it, must give the same bytes. The counts for the tables are compared with the oracle.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import polars as pl
+from hypothesis import given, settings
+
+from ifd_fast import scores
+from ifd_fast.handovers import (
+    HANDOVERS_SCHEMA,
+    allocate_tally,
+    build_handovers,
+    pack_entries,
+    rescore,
+    rescore_signals,
+    take_handovers,
+)
+from ifd_fast.profiles import Profile
+from ifd_kernels.layout import NEED_SIGNALS, NEED_VOTES
+from ifd_kernels.rescoring import FOR_EPISODES, FOR_SAMPLES
+from ifd_kernels.score_state import HEAD, KEPT, NEVER, VOTE, Score
+from ifd_kernels.scoring import note_flow, score_instant
+from tests.oracle import evidence, ranks
+from tests.oracle import scoring as oracle
+from tests.oracle.votes import WINDOWS_S
+from tests.strategies_scoring import OPEN_NS, SECOND_NS, Session, sessions
+from tests.test_scoring import expected_of, identities_of, start, touch_of
+
+
+def live(session: Session, log: int = 64) -> tuple[Any, Any]:
+    """Score the session as it comes; return its signals and its log, drained when it is full."""
+    identities, taken = identities_of(session), []
+    score = start(session, len(session.slots), log)
+    score.cursor[KEPT] = 0
+    scores.set_expected(score, expected_of(session.expected), identities)
+
+    def mend(score: Score, status: int) -> Score:
+        if status == NEED_VOTES and score.cursor[KEPT] < score.cursor[HEAD]:
+            taken.append(take_handovers(score))
+            return score
+        assert status in (NEED_VOTES, NEED_SIGNALS)
+        return scores.grow_score(score, status)
+
+    for instant_ns, flows, mids in session.steps:
+        touch = touch_of(mids)
+        for flow in flows:
+            handed = (flow["slot"], flow["second"], instant_ns, *flow["bid"], *flow["ask"])
+            while status := note_flow(score, identities, *handed):
+                score = mend(score, status)
+        while status := score_instant(score, instant_ns, identities, touch):
+            score = mend(score, status)
+    return scores.take_signals(score), np.concatenate([*taken, take_handovers(score)])
+
+
+def unmarked(session: Session) -> Session:
+    """Return the session without quality marks, of which hand-overs say nothing."""
+    return session._replace(slots=[slot | {"marks": 0} for slot in session.slots])
+
+
+def at_open(session: Session) -> Score:
+    """Return a scorer at the session's open."""
+    score = start(session, len(session.slots), 16, 2)
+    scores.set_expected(score, expected_of(session.expected), identities_of(session))
+    return score
+
+
+@given(sessions())
+@settings(max_examples=60)
+def test_a_session_scored_again_gives_the_same_signals(session: Session) -> None:
+    """From the log alone, to the last byte; volatility crushes included."""
+    session = dense_session(unmarked(session))
+    expected, entries = live(session)
+    actual = rescore_signals(
+        at_open(session),
+        identities_of(session),
+        pack_entries(entries),
+        first_ns=OPEN_NS,
+        stop_ns=max(step[0] for step in session.steps),
+    )
+    assert actual.tobytes() == expected.tobytes()
+
+
+def dense_session(session: Session) -> Session:
+    """Return the session with an instant wherever an age ends or a minute begins."""
+    given_steps = {step[0]: step for step in session.steps}
+    last_ns = max(given_steps)
+    times = set(given_steps)
+    for instant_ns in given_steps:
+        ages = (60, 120, 180, 240, 300, 900, 1800, 7200)
+        times |= {instant_ns + age_s * SECOND_NS for age_s in ages}
+    first_ns = min(given_steps)
+    steps: list[Any] = []
+    mids: list[int | None] = [None] * len(session.slots)
+    for now_ns in sorted(time for time in times if first_ns <= time <= last_ns):
+        _, flows, mids = given_steps.get(now_ns, (now_ns, [], mids))
+        steps.append((now_ns, flows, mids))
+    return session._replace(steps=steps)
+
+
+@given(sessions(steps=5))
+@settings(max_examples=25)
+def test_samples_are_the_oracles(session: Session) -> None:
+    """Each minute's residuals fall into the channel, window, bin and step the oracle says."""
+    session = unmarked(session)
+    session = session._replace(profile=session.profile | {"min_volume_concentration": 0.3})
+    _, entries = live(session)
+    last_ns = max(step[0] for step in session.steps)
+    first_ns = min(step[0] for step in session.steps) // (60 * SECOND_NS) * 60 * SECOND_NS
+    stop_ns = min(last_ns, first_ns + 600 * SECOND_NS)
+    tally = allocate_tally(1)
+    rescore(
+        at_open(session),
+        identities_of(session),
+        pack_entries(entries),
+        first_ns=first_ns,
+        stop_ns=stop_ns,
+        purpose=FOR_SAMPLES,
+        tally=tally,
+    )
+    expected = sampled(session, first_ns, stop_ns)
+    actual = {
+        (int(c), int(w), int(b), int(s)): int(tally.residuals[c, w, b, s])
+        for c, w, b, s in np.argwhere(tally.residuals)
+    }
+    assert actual == expected
+    minutes = range(first_ns // SECOND_NS + 60, stop_ns // SECOND_NS + 1, 60)
+    marks = len([second for second in minutes if second % 600 == 0])
+    per_mark = 10 * sum(
+        len(scorer_of(session).channels(n, window_s))
+        for n in range(len(session.slots))
+        if scorer_of(session).can_score(n)
+        for window_s in WINDOWS_S
+    )
+    assert tally.samples.sum() == marks * per_mark
+
+
+def scorer_of(session: Session) -> oracle.Scorer:
+    """Return the oracle at the session's open."""
+    return oracle.Scorer(
+        session.slots, session.expected, session.season, OPEN_NS, session.profile,
+        session.tables, session.limits,
+    )  # fmt: skip
+
+
+def sampled(session: Session, first_ns: int, stop_ns: int) -> dict[Any, int]:
+    """Return the oracle's counts: every minute, slot, window and channel by itself."""
+    counts: dict[Any, int] = {}
+    for now_ns in range(first_ns + 60 * SECOND_NS, stop_ns + 1, 60 * SECOND_NS):
+        scorer = scorer_of(session)
+        scorer.flows = [flow for step in session.steps if step[0] <= now_ns for flow in step[1]]
+        for slot in filter(scorer.can_score, range(len(session.slots))):
+            for window, window_s in enumerate(WINDOWS_S):
+                for channel in scorer.channels(slot, window_s):
+                    found = scorer.measured(slot, channel, window_s, now_ns)
+                    if found is not None and found["deviate"] > 0:
+                        usual, deviate = found["usual"], found["deviate"]
+                        ranks.count_residual(counts, channel, window, usual, deviate)
+    return counts
+
+
+@given(sessions())
+@settings(max_examples=25)
+def test_episodes_fall_with_the_rank(session: Session) -> None:
+    """A higher rank is reached by fewer episodes, and none by what is silent."""
+    session = unmarked(session)
+    _, entries = live(session)
+    counts = []
+    for rows in (pack_entries(entries), pack_entries(entries[:0])):
+        tally = allocate_tally(len(session.slots))
+        rescore(
+            at_open(session),
+            identities_of(session),
+            rows,
+            first_ns=OPEN_NS,
+            stop_ns=max(step[0] for step in session.steps),
+            purpose=FOR_EPISODES,
+            tally=tally,
+        )
+        counts.append(tally.episodes)
+    assert (np.diff(counts[0]) <= 0).all()
+    assert counts[1].sum() == 0
+
+
+def test_episodes_are_counted_as_alerts_are() -> None:
+    """Each level opens one, again a cooldown later."""
+    due: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    for now_s, rank in ((0, 1.0), (100, 3.0), (299, 1.0), (300, 1.0)):
+        ranks.count_levels(rank, due, counts, now_s * SECOND_NS, 300 * SECOND_NS)
+    assert counts[0] == 2
+    assert counts[20] == 1
+    assert evidence.MIN_NET[evidence.A] == 4
+
+
+def test_the_frame_says_what_was_handed_over() -> None:
+    """Instants, ids and ages are those of the log; what no instant saw is left out."""
+    score = scores.allocate_score(Profile(), 2, 4)
+    score.cursor[KEPT] = 0
+    score.log["instant_ns"] = [OPEN_NS + 5 * SECOND_NS, NEVER, 0, 0]
+    score.log["second"] = OPEN_NS // SECOND_NS + 3
+    score.log["slot"], score.log["bid_volume"] = 1, 7
+    score.cursor[HEAD] = 2
+    entries = take_handovers(score)
+    assert len(entries) == 1
+    assert len(take_handovers(score)) == 0
+    day = dt.date(2026, 2, 2)
+    frame = build_handovers(
+        entries,
+        np.array([11, 12], np.uint32),
+        np.array([OPEN_NS + 10**12]),
+        np.array([day], "datetime64[D]"),
+    )
+    assert frame.schema == HANDOVERS_SCHEMA
+    assert frame.drop("instant").rows() == [(day, 12, 2, 7, 0, 0, 0)]
+    assert frame["instant"].cast(pl.Int64).to_list() == [OPEN_NS + 5 * SECOND_NS]
+    assert entries.dtype == VOTE

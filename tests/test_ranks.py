@@ -1,0 +1,118 @@
+"""Ranks: look-ups equal to the oracle, tables filled from counts, and the null line."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ifd_fast import scores
+from ifd_fast.handovers import allocate_tally
+from ifd_fast.profiles import Profile
+from ifd_fast.rank_tables import fill_tables, fit_line
+from ifd_fast.ranking import make_limits, normal_ranks, unknown_ranking
+from ifd_kernels import ranks as kernels
+from tests.oracle import ranks as oracle
+from tests.strategies_scoring import tables
+
+votes = st.floats(0, 1e5)
+
+
+@given(st.integers(0, 4), st.integers(0, 3), votes, st.floats(0, 40), st.floats(0, 3))
+def test_a_rank_equals_its_oracle_and_rises(
+    channel: int, window: int, usual: float, residual: float, more: float
+) -> None:
+    """Between nodes, at them and beyond the last; a larger residual never ranks lower."""
+    table = tables()
+    actual = kernels.rank_of(table, channel, window, usual, residual)
+    assert actual == pytest.approx(oracle.rank_of(table, channel, window, usual, residual))
+    assert kernels.rank_of(table, channel, window, usual, residual + more) >= actual
+    assert kernels.bin_of(usual) == oracle.bin_of(usual)
+
+
+@given(st.lists(st.tuples(st.floats(0, 16), st.integers(0, 5)), max_size=20))
+def test_levels_are_counted_as_the_oracle_does(visits: list[tuple[float, int]]) -> None:
+    """Any order of ranks and pauses opens the same episodes at every level."""
+    score, tally = scores.allocate_score(Profile(), 1), allocate_tally(1)
+    due: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    now_ns = 0
+    for rank, pause in visits:
+        now_ns += 100 * pause
+        score.best[0, 1, 0] = rank
+        kernels.count_levels(score, tally, 0, 1, now_ns, 250)
+        oracle.count_levels(rank, due, counts, now_ns, 250)
+    actual = {int(n): int(tally.episodes[n]) for n in np.flatnonzero(tally.episodes)}
+    assert actual == counts
+
+
+def counted(residuals: Any, bin_: int = 6, channel: int = 0, window: int = 1) -> Any:
+    """Return the tally of residuals in one bin."""
+    tally = allocate_tally(1)
+    for residual in residuals:
+        kernels.count_residual(tally, channel, window, 10 ** ((bin_ - 5.9) / 2), float(residual))
+    return tally
+
+
+def test_a_table_is_the_share_as_large_with_an_exponential_tail() -> None:
+    """Of 10,000 minutes with 1,000 exponential residuals: known where many, a line beyond."""
+    residuals = [-math.log((n + 0.5) / 1000) for n in range(1000)]
+    tally = counted(residuals)
+    tally.samples[0, 1, 6] = 10_000
+    ranks, filled = fill_tables(tally.residuals, tally.samples)
+    assert filled == 1
+    for residual in (1.0, 2.0, 3.0):
+        share = sum(one >= residual for one in residuals) / 10_000
+        actual = kernels.rank_of(ranks, 0, 1, 10**0.05, residual)
+        assert actual == pytest.approx(-math.log10(share), abs=0.02)
+    steep = np.diff(ranks[0, 1, 6])[20:] / 0.25
+    assert steep == pytest.approx(np.full(len(steep), 1 / math.log(10)), rel=0.25)
+    assert (ranks[0, 1] == ranks[0, 1, 6]).all()  # the other bins had nothing of their own
+    assert (ranks[1] == 0).all()  # nothing is known of the other channels
+
+
+def test_a_tail_is_no_lighter_than_a_normal_one() -> None:
+    """Residuals that all are alike don't make a larger one impossible."""
+    tally = counted([3.0] * 40)
+    tally.samples[0, 1, 6] = 100_000
+    ranks, _ = fill_tables(tally.residuals, tally.samples)
+    assert kernels.rank_of(ranks, 0, 1, 1.1, 3.0) == pytest.approx(math.log10(2500), abs=0.01)
+    at = kernels.rank_of(ranks, 0, 1, 1.1, 5.0) - kernels.rank_of(ranks, 0, 1, 1.1, 4.0)
+    assert at == pytest.approx(4 / math.log(10), rel=0.01)
+
+
+@given(st.lists(st.floats(0, 20), min_size=1, max_size=200), st.integers(0, 1000))
+def test_tables_never_fall(residuals: list[float], silent: int) -> None:
+    """Whatever was counted: finite, from 0, rising with the residual."""
+    tally = counted(residuals)
+    tally.samples[0, 1, 6] = silent
+    ranks, _ = fill_tables(tally.residuals, tally.samples)
+    assert np.isfinite(ranks).all()
+    assert (ranks[..., 0] == 0).all()
+    assert (np.diff(ranks, axis=-1) >= 0).all()
+
+
+def test_the_line_is_found_again() -> None:
+    """Episodes of a straight line give its numbers; too few give none."""
+    levels = 0.5 + 0.1 * np.arange(kernels.LEVELS)
+    episodes = np.round(20 * 10 ** (6.89 - 1.155 * levels)).astype(np.int64)
+    line = fit_line(episodes, 20.0)
+    assert line == pytest.approx((6.89, 1.155), rel=0.02)
+    assert fit_line(episodes, 0.0) is None
+    assert fit_line(np.zeros_like(episodes), 20.0) is None
+    assert fit_line(np.full_like(episodes, 40), 20.0) is None
+
+
+def test_without_history_nothing_is_ready() -> None:
+    """Ranks are those of a normal tail, and the limits say so."""
+    assert not unknown_ranking().ready
+    rank = kernels.rank_of(normal_ranks(), 0, 0, 1.0, 3.0)
+    assert rank == pytest.approx(-math.log10(0.5 * math.erfc(3 / math.sqrt(2))))
+    limits = make_limits(ready=True, sessions=20.0, line=(6.89, 1.155))
+    assert limits[0]["ready"] == 1
+    described = unknown_ranking().describe(1.0)
+    assert described["promised_false_alerts"] == 1.0
