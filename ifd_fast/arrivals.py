@@ -168,7 +168,7 @@ def draw_flow(
     level = arrivals.day_sigma * draw.gauss(0.0, 1.0) - arrivals.day_sigma**2 / 2
     sigma = arrivals.strike_sigma
     own = np.array([sigma * draw.gauss(0.0, 1.0) - sigma**2 / 2 for _ in range(count)])
-    factor = np.exp(level + own)
+    factor = np.exp(level + own) * arrivals.level
     season = season_of(arrivals, session.open_ns, session.close_ns)
     busy, lean = _bursts(arrivals, draw, season.activity)
     trades_hour = math.fsum((rates * factor).tolist())

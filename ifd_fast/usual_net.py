@@ -8,6 +8,7 @@ less, for prints without a side and orders that found too few contracts.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import math
 from importlib import resources
 from typing import Final, NamedTuple
@@ -26,9 +27,11 @@ from ifd_fast.world import Arrivals, World
 from ifd_kernels import market_state as ms
 from ifd_kernels.layout import SECOND_NS, SIDE_BID
 
-__all__ = ["UsualNet", "encode_usual", "measure_usual", "usual_net"]
+__all__ = ["UsualNet", "encode_usual", "flow_digest", "measure_usual", "usual_net"]
 
-SESSIONS: Final = 40
+SESSIONS: Final = 40  # fewer where so many trades come in fewer
+SESSIONS_MIN: Final = 5
+TRADES_ENOUGH: Final = 5_000_000
 FIRST_DAY: Final = dt.date(2025, 1, 6)
 SEED: Final = 0x0E7
 BINS_AN_OCTAVE: Final = 2
@@ -82,16 +85,26 @@ _KNOWN: Final[dict[str, UsualNet]] = {}
 
 def usual_net(world: World) -> UsualNet:
     """Return the table of `world`, measured at the first call: some two seconds."""
-    digest = world.digest()
+    digest = flow_digest(world)
     if digest not in _KNOWN:
         _KNOWN[digest] = _packaged(digest) or measure_usual(world)
     return _KNOWN[digest]
 
 
+def flow_digest(world: World) -> str:
+    """Return the SHA-256 of what usual flow depends on: not the level or length of a day."""
+    arrivals = world.arrivals
+    if arrivals is not None:
+        arrivals = msgspec.structs.replace(arrivals, level=1.0, session_s=82_800.0)
+    durations = world.labels.durations_s if world.labels else ()
+    whole = (world.chain, world.flow, arrivals, world.packages, durations)
+    return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()
+
+
 def encode_usual(digest: str, usual: UsualNet) -> bytes:
-    """Return the table of the world of that digest as JSON."""
+    """Return the table of the worlds of that digest as JSON."""
     plain = {name: _plain(value) for name, value in usual._asdict().items()}
-    return msgspec.json.format(msgspec.json.encode({"world_digest": digest, **plain})) + b"\n"
+    return msgspec.json.format(msgspec.json.encode({"flow_digest": digest, **plain})) + b"\n"
 
 
 def _plain(value: object) -> object:
@@ -103,7 +116,7 @@ def _plain(value: object) -> object:
 def _packaged(digest: str) -> UsualNet | None:
     """Return the packaged table, if it is that of the world of `digest`."""
     held = msgspec.json.decode((resources.files("ifd_fast") / "presets" / PACKAGED).read_bytes())
-    if held["world_digest"] != digest:
+    if held["flow_digest"] != digest:
         return None
 
     def grid(name: str) -> tuple[tuple[NDArray[np.float64], ...], ...]:
@@ -126,9 +139,14 @@ def measure_usual(world: World) -> UsualNet:
     durations = world.labels.durations_s
     sessions = [item for item in load_sessions() if item.trade_date >= FIRST_DAY]
     full = max(item.close_ns - item.open_ns for item in sessions)
-    sessions = [item for item in sessions if item.close_ns - item.open_ns == full][:SESSIONS]
+    arrivals = msgspec.structs.replace(world.arrivals, level=1.0)
+    world = msgspec.structs.replace(world, arrivals=arrivals)
     tables = world_tables(world)
     activity = Activity(world, list_world(world, sessions[0].trade_date))
+    season = season_of(arrivals, 0, full)
+    trades_day = math.fsum(activity.rates) * season.between(0, full)
+    wanted = min(SESSIONS, max(SESSIONS_MIN, math.ceil(TRADES_ENOUGH / trades_day)))
+    sessions = [item for item in sessions if item.close_ns - item.open_ns == full][:wanted]
     options = len(activity.chain)
     counts = [max(1, round(full / 1e9 / duration)) for duration in durations]
     sums = [np.zeros((options, count)) for count in counts]
@@ -143,11 +161,10 @@ def measure_usual(world: World) -> UsualNet:
             cell = trades["slot"].astype(np.int64) * counts[place] + part
             net = np.bincount(cell, weights=signed, minlength=options * counts[place])
             sums[place] += np.abs(net).reshape(options, counts[place])
-        votes += _count_votes(world.arrivals, trades, session.open_ns, options)
-    season = season_of(world.arrivals, 0, full)
-    log_rate, ratio = _fit_votes(world.arrivals, activity, votes / len(sessions))
+        votes += _count_votes(arrivals, trades, session.open_ns, options)
+    log_rate, ratio = _fit_votes(arrivals, activity, votes / len(sessions))
     fitted = [
-        _fit(activity, season.shares(round(duration * 1e9), count), found / len(sessions))
+        _fit(activity, season.shares(round(duration * 1e9), count), found, len(sessions))
         for duration, count, found in zip(durations, counts, sums, strict=True)
     ]
     return UsualNet(
@@ -190,7 +207,7 @@ def _fit_votes(
 
 
 def _fit(
-    activity: Activity, hours: NDArray[np.float64], net: NDArray[np.float64]
+    activity: Activity, hours: NDArray[np.float64], sums: NDArray[np.float64], sessions: int
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Return (log of expected trades, log of mean |net|) of the bins of each size row."""
     kinds = np.array([item.instrument_class in "CP" for item in activity.chain])
@@ -199,14 +216,14 @@ def _fit(
     rows = []
     for row in range(SIZE_ROWS):
         chosen = kinds & (lots == row)
-        x, y = mu[chosen].ravel(), net[chosen].ravel()
+        x, y = mu[chosen].ravel(), sums[chosen].ravel() / sessions
         found: list[tuple[float, float, float]] = []
         if len(x):
             bins = np.floor(np.log2(x) * BINS_AN_OCTAVE).astype(np.int64)
             for one in np.unique(bins):
                 inside = bins == one
                 mean = float(y[inside].mean())
-                if int(inside.sum()) * SESSIONS >= CELLS_MIN and mean > 0.0:
+                if int(inside.sum()) * sessions >= CELLS_MIN and mean > 0.0:
                     weight = math.sqrt(float(x[inside].sum()))
                     found.append((math.log(float(x[inside].mean())), math.log(mean), weight))
         rows.append(_smooth(*np.array(found or [(0.0, 0.0, 1.0)]).T))

@@ -113,6 +113,7 @@ class Arrivals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     regular_start_s: Positive = 55_800.0  # after the open: 8:30
     regular_end_s: Positive = 79_200.0  # 15:00
     session_s: Positive = 82_800.0  # trading ends so long after the open, if not before
+    level: Positive = 1.0  # of activity against what is usual
     branching: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.5  # trades that a trade excites
     same_side: Share = 0.6  # of those, the share on the side of their cause
     fast_s: Positive = 0.5  # mean delay of what is excited

@@ -77,14 +77,15 @@ def draw_world(world: World, seed: int) -> World:
 
 
 def stress_world(world: World, stress: str) -> World:
-    """Return `world` changed in one of the ways of STRESSES."""
+    """Return `world` changed in one of the ways of STRESSES.
+
+    Activity is changed against what is usual: the strikes' rates and k stay those of `world`.
+    """
     replace = msgspec.structs.replace
     if stress not in STRESSES:
         raise ConfigError(f"`stress` must be one of {', '.join(STRESSES)}, was {stress!r}.")
     kind, _, amount = stress.rpartition("_")
-    if kind == "activity":
-        changed = scale_activity(world, 0.25 if amount == "quarter" else float(amount))
-    elif kind == "strikes":
+    if kind == "strikes":
         strikes = max(1, int(amount) // len(world.chain.expiries))
         step = world.chain.strike_step * world.chain.strikes / strikes
         changed = replace(world, chain=replace(world.chain, strikes=strikes, strike_step=step))
@@ -92,7 +93,10 @@ def stress_world(world: World, stress: str) -> World:
         odd = replace(world.irregular, implied=int(amount) / 100.0)
         changed = replace(world, irregular=odd)
     elif world.arrivals is None:
-        raise ConfigError(f"`arrivals` are missing in world {world.name!r}: no day to halve.")
+        raise ConfigError(f"`arrivals` are missing in world {world.name!r}: no day to change.")
+    elif kind == "activity":
+        level = 0.25 if amount == "quarter" else float(amount)
+        changed = replace(world, arrivals=replace(world.arrivals, level=level))
     else:
         changed = replace(world, arrivals=replace(world.arrivals, session_s=HALF_DAY_S))
     return replace(changed, name=f"{world.name}-{stress}")

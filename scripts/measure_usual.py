@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from ifd_fast.usual_net import PACKAGED, encode_usual, measure_usual
+from ifd_fast.usual_net import PACKAGED, encode_usual, flow_digest, measure_usual
 from ifd_fast.world import load_world
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -22,7 +22,7 @@ def main() -> None:
     """Copy the world and measure it."""
     shutil.copyfile(ROOT / "bench" / "world.toml", PRESETS / "evaluation.toml")
     world = load_world("evaluation")
-    (PRESETS / PACKAGED).write_bytes(encode_usual(world.digest(), measure_usual(world)))
+    (PRESETS / PACKAGED).write_bytes(encode_usual(flow_digest(world), measure_usual(world)))
 
 
 if __name__ == "__main__":

@@ -16,15 +16,16 @@ import pytest
 from ifd_fast.arrivals import season_of
 from ifd_fast.simreport import MBO
 from ifd_fast.simulated_sessions import SimulatedSession
-from ifd_fast.usual_net import UsualNet, encode_usual, measure_usual, usual_net
+from ifd_fast.usual_net import UsualNet, encode_usual, flow_digest, measure_usual, usual_net
 from ifd_fast.world import World, load_world
+from ifd_fast.worlds import stress_world
 from ifd_kernels.layout import SECOND_NS
 
 
 def flat(usual: UsualNet) -> list[float]:
     """Return all numbers of a table in order."""
     document = msgspec.json.decode(encode_usual("", usual))
-    del document["world_digest"]
+    del document["flow_digest"]
 
     def numbers(value: object) -> list[float]:
         if isinstance(value, list):
@@ -55,6 +56,14 @@ def test_more_trades_or_time_give_more_net() -> None:
     assert usual.mean_abs_net(60.0, 0, 0.00005) == pytest.approx(rare / 2)
     many = usual.mean_abs_net(1_800.0, 2, 80.0)
     assert many == pytest.approx(usual.mean_abs_net(1_800.0, 2, 20.0) * 2, rel=0.35)
+
+
+def test_what_flow_does_not_depend_on_needs_no_new_table() -> None:
+    """A busier, shorter or sideless day is measured against the usual one."""
+    world = load_world("evaluation")
+    for stress in ("activity_4", "activity_quarter", "half_day", "side_n_100"):
+        assert flow_digest(stress_world(world, stress)) == flow_digest(world)
+    assert flow_digest(stress_world(world, "strikes_120")) != flow_digest(world)
 
 
 def test_votes_are_fewer_than_trades() -> None:

@@ -66,8 +66,11 @@ def test_stresses_change_what_they_name() -> None:
     """Activity, strikes, the day's length and the sideless share change, one at a time."""
     world = load_world("evaluation")
     stressed = {name: stress_world(world, name) for name in STRESSES}
-    assert stressed["activity_4"].flow.tiers[0].trades_hour_low == pytest.approx(4.0)
-    assert stressed["activity_quarter"].flow.tiers[0].trades_hour_high == pytest.approx(1.5)
+    for name, level in (("activity_4", 4.0), ("activity_quarter", 0.25)):
+        arrivals = stressed[name].arrivals
+        assert arrivals is not None
+        assert arrivals.level == level
+        assert stressed[name].flow == world.flow
     for count in (120, 3_000):
         chain = list_world(stressed[f"strikes_{count}"], DAY)
         assert sum(item.instrument_class == "C" for item in chain) == count
@@ -108,6 +111,20 @@ def test_a_half_day_ends_early() -> None:
     assert hours == pytest.approx(19.25)
     assert int(found["ts_event"].max()) < session.end_ns
     assert (session.truth().episodes["end"].cast(pl.Int64) <= session.end_ns).all()
+
+
+@pytest.mark.jit
+def test_a_busy_day_has_the_usual_rates() -> None:
+    """Four times the activity is four times the trades, of strikes with the rates of always."""
+    usual, _ = records(light())
+    busy, _ = records(light("activity_4"))
+    assert usual.simulation.activity.rates == busy.simulation.activity.rates
+    assert usual.simulation.flow is not None
+    assert busy.simulation.flow is not None
+    trades = [len(one.simulation.flow.trades) for one in (usual, busy) if one.simulation.flow]
+    assert trades[1] == pytest.approx(4 * trades[0], rel=0.1)
+    columns = ["usual_trades_hour", "votes_hour", "contracts_hour"]
+    assert usual.truth().rates[columns].equals(busy.truth().rates[columns])
 
 
 @pytest.mark.jit
