@@ -52,6 +52,7 @@ NULL_EPISODES: Final = 60  # kept of each rule and session: budgets up to 60 can
 PLANTED_EPISODES: Final = 400
 STEM: Final = "session"
 DAY_NS: Final = 86_400_000_000_000
+SECOND_NS: Final = 1_000_000_000
 
 ROW_SCHEMA: Final = pl.Schema(
     {
@@ -93,7 +94,15 @@ def load_tape(folder: Path, trade_date: dt.date) -> tuple[Tape, pl.DataFrame]:
         .sort("instrument_id")
     )
     session = session_of(trade_date)
-    handovers = pl.read_parquet(folder / "handovers.parquet")
+    instant = pl.col("instant").cast(pl.Int64)
+    handovers = (
+        pl.read_parquet(folder / "handovers.parquet")
+        .filter((pl.col("bid_volume") > 0) | (pl.col("ask_volume") > 0))  # else a mid has turned
+        .with_columns(
+            instant.alias("instant_ns"),
+            (instant // SECOND_NS - pl.col("age_s")).alias("second"),
+        )
+    )
     return make_tape(handovers, listed, session.open_ns, session.close_ns), listed
 
 

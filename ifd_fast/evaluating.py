@@ -224,7 +224,6 @@ def play_task(task: Task) -> str:
     )  # fmt: skip
     with RunFolder(task.folder, {}) as folder:
         played = play_session(staged, settings, history, folder)
-    played.handovers.write_parquet(task.folder / "handovers.parquet", compression="zstd")
     write_truth(task.folder, STEM, truth())
     (task.folder / "windows.parquet").unlink(missing_ok=True)
     if task.arrays is not None:

@@ -33,7 +33,13 @@ MIRRORS: Final = ("sides", "types")
 
 def _smaller(plan: Plan, **changes: Any) -> Plan:
     """Return the plan without what only the main run needs."""
-    return msgspec.structs.replace(plan, columns=False, fine_sessions=0, mirrors=0, **changes)
+    counts = {
+        "sessions": min(plan.sessions, 10),
+        "null_sessions": min(plan.null_sessions, 60),
+        "power_sessions": min(plan.power_sessions, 10),
+    }
+    changes = {"columns": False, "fine_sessions": 0, "mirrors": 0, **counts, **changes}
+    return msgspec.structs.replace(plan, **changes)
 
 
 def run_worlds(plan: Plan, out: Path, count: int, workers: Workers) -> list[dict[str, Any]]:

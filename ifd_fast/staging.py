@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import numpy as np
-import polars as pl
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ifd_fast.accounts import count_engine, count_stream, sum_streams
 from ifd_fast.calendar import load_sessions
 from ifd_fast.collecting import Collector
 from ifd_fast.desks import RecordDesk
 from ifd_fast.engine import FlowEngine
-from ifd_fast.errors import IfdError, TruncatedError
+from ifd_fast.errors import TruncatedError
 from ifd_fast.framing import Framer
 from ifd_fast.header import Header, HeaderReader
 from ifd_fast.observing import observe
-from ifd_fast.scores import allocate_score
 from ifd_fast.sources import decode_metadata
-from ifd_kernels.score_state import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,26 +31,13 @@ if TYPE_CHECKING:
     from ifd_fast.world import World
 
 __all__ = [
-    "HANDOVER_SCHEMA",
     "FixedHistory",
     "Played",
     "Staged",
     "play_session",
     "read_header",
     "stage_session",
-    "take_handovers",
 ]
-
-LOG_CAPACITY: Final = 2**19  # hand-overs of a session: the log then keeps all of them
-HANDOVER_SCHEMA: Final = pl.Schema(
-    {
-        "instant_ns": pl.Int64(),
-        "second": pl.Int64(),
-        "instrument_id": pl.UInt32(),
-        "bid_volume": pl.Int32(),
-        "ask_volume": pl.Int32(),
-    }
-)
 
 
 class Staged(NamedTuple):
@@ -71,7 +53,6 @@ class Played(NamedTuple):
     """What the engine found in one session."""
 
     result: ReplayResult
-    handovers: pl.DataFrame
     seconds: float
     records: int
 
@@ -83,6 +64,7 @@ class FixedHistory:
         """Answer with `arrays`; None: no history."""
         self.arrays = arrays
         self.digests: dict[str, str] = {}
+        self.rankings: dict[str, dict[str, Any]] = {}
 
     def arrays_for(self, trade_date: dt.date) -> Arrays | None:
         """Return the baselines."""
@@ -96,10 +78,6 @@ def play_session(staged: Staged, settings: Settings, history: Any, folder: Any =
     began = time.perf_counter()
     profile = settings.profile
     engine = FlowEngine(profile, load_sessions(profile.calendar), history=history)
-    slots = engine.instruments.capacity
-    engine.state = engine.state._replace(
-        score=allocate_score(profile, slots, log_capacity=LOG_CAPACITY)
-    )
     collector = Collector(engine, folder)
     header, _ = read_header(staged.header)
     desk = RecordDesk(header.version)
@@ -115,7 +93,6 @@ def play_session(staged: Staged, settings: Settings, history: Any, folder: Any =
     framer.finish()
     engine.flush()
     collector.drain(staged.end_ns)
-    handovers = take_handovers(engine)
     engine.release()
     streams = [count_stream("simulated", framer)]
     counts = {
@@ -124,7 +101,7 @@ def play_session(staged: Staged, settings: Settings, history: Any, folder: Any =
         **count_engine(engine),
     }
     result = collector.finish(settings, streams, counts, staged.end_ns)
-    return Played(result, handovers, time.perf_counter() - began, counts["records"])
+    return Played(result, time.perf_counter() - began, counts["records"])
 
 
 def stage_session(
@@ -163,21 +140,3 @@ def read_header(data: bytes) -> tuple[Header, int]:
         reader.finish()
         raise TruncatedError("simulated: the header is not whole.")
     return header, taken
-
-
-def take_handovers(engine: FlowEngine) -> pl.DataFrame:
-    """Return what the scorer was handed since it was made, in order (HANDOVER_SCHEMA)."""
-    score = engine.state.score
-    head = int(score.cursor[HEAD])
-    if head > len(score.log):
-        raise IfdError(f"`log_capacity` must be {head} or more, was {len(score.log)}.")
-    log = score.log[:head]
-    log = log[(log["bid_volume"] > 0) | (log["ask_volume"] > 0)]
-    ids = engine.instruments.identities["instrument_id"][log["slot"]]
-    columns: dict[str, Any] = {
-        name: np.ascontiguousarray(log[name])
-        for name in ("instant_ns", "second", "bid_volume", "ask_volume")
-    }
-    return pl.DataFrame({**columns, "instrument_id": ids}).select(
-        pl.col(name).cast(kind) for name, kind in HANDOVER_SCHEMA.items()
-    )
