@@ -12,7 +12,7 @@ from ifd_fast.truth import NEGATIVE_KINDS
 from ifd_kernels import layout
 from ifd_kernels import market_state as ms
 
-__all__ = ["add_negatives", "choose_kinds"]
+__all__ = ["add_negatives", "check_weights", "choose_kinds"]
 
 SECOND_NS: Final = layout.SECOND_NS
 TOGETHER_NS: Final = 50_000_000  # the legs of one package come within so long
@@ -22,14 +22,18 @@ GAP_CLEAR_NS: Final = 600 * SECOND_NS  # between a gap and what is planted
 NEAR: Final = 0.25  # of the strikes, those near the money
 
 
-def choose_kinds(planner: Planner, count: int) -> list[str]:
-    """Return `count` kinds by the world's weights, in a drawn order."""
-    weights = planner.labels.negatives
+def check_weights(weights: dict[str, float], count: int) -> None:
+    """Refuse weights of unknown kinds, or none where `count` are wanted."""
     unknown = sorted(set(weights) - set(NEGATIVE_KINDS))
     if unknown or (count and not math.fsum(weights.values()) > 0.0):
         raise ConfigError(
             f"`labels.negatives` must weigh some of {NEGATIVE_KINDS}, was {weights or 'empty'}."
         )
+
+
+def choose_kinds(planner: Planner, count: int) -> list[str]:
+    """Return `count` kinds by the world's weights, in a drawn order."""
+    weights = planner.labels.negatives
     total = math.fsum(weights.values()) or 1.0
     kinds: list[str] = []
     reached = planner.random.random() - 0.5  # rounding falls on other kinds in other sessions

@@ -7,7 +7,7 @@ import math
 import random
 
 from ifd_fast.errors import ConfigError
-from ifd_fast.negatives import add_negatives
+from ifd_fast.negatives import add_negatives, check_weights
 from ifd_fast.planner import SIDES, Planner, SessionPlan, session_of
 from ifd_fast.seeding import mix_seed
 from ifd_fast.truth import STYLES, TIERS
@@ -48,8 +48,10 @@ def plan_session(
     session = session_of(trade_date)
     if not plants and not negatives:
         return SessionPlan(mix_seed(seed, trade_date), (), (), ())
-    if world.labels is not None and not set(world.labels.styles) <= set(STYLES):
-        raise ConfigError(f"`labels.styles` must be of {STYLES}, were {world.labels.styles}.")
+    if world.labels is not None:
+        check_weights(world.labels.negatives, negatives)
+        if not set(world.labels.styles) <= set(STYLES):
+            raise ConfigError(f"`labels.styles` must be of {STYLES}, were {world.labels.styles}.")
     planner = Planner(world, seed, session)
     first = (seed * 9_973 + session.number) * plants
     for number in range(plants):
