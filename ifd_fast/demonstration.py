@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from ifd_fast.calendar import Session
     from ifd_fast.simulation import Plant
 
-__all__ = ["Demonstration", "Hidden", "Scale", "Watcher", "demonstrate", "reason_of"]
+__all__ = [
+    "Demonstration",
+    "Hidden",
+    "Scale",
+    "Watcher",
+    "demonstrate",
+    "make_session",
+    "reason_of",
+]
 
 PROFILE: Final = "ifd_v3_production"
 HIDE: Final = (("C", "BUY"), ("P", "SELL"), ("C", "SELL"), ("P", "BUY"))
