@@ -20,26 +20,22 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-__all__ = ["RowDigest", "SignalDigest"]
+__all__ = ["FactsDigest", "RowDigest", "RunDigests", "SignalDigest"]
 
 _FLAG_BYTES: Final = 1
 _LENGTH_BYTES: Final = 4
 
 
-class RowDigest:
-    """Both digests of a growing set of rows.
-
-    `update` takes frames in the order of their rows; an empty set has no digest (None).
-    """
+class FactsDigest:
+    """The facts digest of a growing set of rows; `update` takes frames in order of their rows."""
 
     def __init__(self) -> None:
         """Begin with no rows."""
-        self._rows = hashlib.sha256()
         self._facts = hashlib.sha256()
         self.row_count = 0
 
     def update(self, frame: pl.DataFrame) -> None:
-        """Add the rows of `frame`, whose columns are those of a window row in order."""
+        """Add the rows of `frame`, whose columns are those of a window row or of a fact."""
         import polars as pl
 
         if frame.height == 0:
@@ -50,18 +46,32 @@ class RowDigest:
             for name, dtype in frame.schema.items()
             if name != "quality" and not dtype.is_float()
         ]
-        self._rows.update(_pack(frame))
         self._facts.update(_pack(frame.select(pl.col(is_fact))))
-
-    @property
-    def rows_digest(self) -> str | None:
-        """The digest of all columns, 64 hex digits, or None without rows."""
-        return self._rows.hexdigest() if self.row_count else None
 
     @property
     def facts_digest(self) -> str | None:
         """The digest of integer, time and text columns but quality, or None without rows."""
         return self._facts.hexdigest() if self.row_count else None
+
+
+class RowDigest(FactsDigest):
+    """Both digests of a growing set of rows; an empty set has none (None)."""
+
+    def __init__(self) -> None:
+        """Begin with no rows."""
+        super().__init__()
+        self._rows = hashlib.sha256()
+
+    def update(self, frame: pl.DataFrame) -> None:
+        """Add the rows of `frame`, whose columns are those of a window row in order."""
+        super().update(frame)
+        if frame.height:
+            self._rows.update(_pack(frame))
+
+    @property
+    def rows_digest(self) -> str | None:
+        """The digest of all columns, 64 hex digits, or None without rows."""
+        return self._rows.hexdigest() if self.row_count else None
 
 
 class SignalDigest:
@@ -82,6 +92,36 @@ class SignalDigest:
     def signals_digest(self) -> str | None:
         """The digest, 64 hex digits, or None without signals."""
         return self._signals.hexdigest() if self.row_count else None
+
+
+class RunDigests:
+    """The digests that a run is known by; `update` takes each of its frames by name, in order."""
+
+    def __init__(self) -> None:
+        """Begin with nothing found."""
+        self._windows = RowDigest()
+        self._signals = SignalDigest()
+
+    @property
+    def window_count(self) -> int:
+        """Window rows so far."""
+        return self._windows.row_count
+
+    @property
+    def found(self) -> dict[str, str | None]:
+        """The digests of window rows and signals so far, by name."""
+        return {
+            "rows_digest": self._windows.rows_digest,
+            "facts_digest": self._windows.facts_digest,
+            "signals_digest": self._signals.signals_digest,
+        }
+
+    def update(self, name: str, frame: pl.DataFrame) -> None:
+        """Add a frame of `windows` or `signals`; others are no part of a run's digests."""
+        if name == "windows":
+            self._windows.update(frame)
+        elif name == "signals":
+            self._signals.update(frame)
 
 
 def _pack(frame: pl.DataFrame) -> memoryview:

@@ -132,7 +132,7 @@ class Explanation:
 
 def reproduce(recording: Recording, progress: Progress | None = None) -> Reproduced:
     """Return all signals of a recording, found anew."""
-    rerun = Rerun(recording, KeepingEngine, signals_only=True)
+    rerun = Rerun(recording, KeepingEngine, wanted=("signals",))
     rerun.run(progress)
     return _reproduced(rerun)
 
@@ -190,13 +190,13 @@ def _find(
     wanted: Sequence[SignalId], recording: Recording, at: str, progress: Progress | None
 ) -> Reproduced:
     """Run until every wanted row is certain; raise UsageError for an id that never came."""
-    rerun = Rerun(recording, KeepingEngine, signals_only=True)
+    rerun = Rerun(recording, KeepingEngine, wanted=("signals",))
     patience_ns = 2 * recording.settings.profile.cooldown_ns + _FLOW_AGE_NS
     waiting = {one.text: one for one in wanted}
     latest = {one.text: one.first_ns for one in wanted}  # the last row so far
     for _ in rerun.chunks(progress):
         if rerun.engine.signals_pending:
-            rerun.collector.drain()
+            rerun.take()
         frame = rerun.frame("signals")
         for text, one in list(waiting.items()):
             rows = frame.filter(pl.col("signal_id") == text)
@@ -250,7 +250,7 @@ def _witness(
             break
     else:
         rerun.close()
-    rerun.collector.drain()
+    rerun.take()
     if not engine.done:
         raise DataError("The record ended before a signal it gave a moment ago. It was changed.")
     return engine, rerun.frame("windows")

@@ -7,6 +7,7 @@ future or its options, both orders end in the same links.
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import intern
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -63,9 +64,9 @@ def describe(old: Known, definition: Definition) -> Known:
         instrument_id=old.instrument_id,
         opened=old.opened,
         symbol=definition.raw_symbol,
-        root=definition.asset or None,
+        root=intern(definition.asset) or None,  # one text for all that share it
         contract=None if future is None else future.contract,
-        underlying=definition.underlying or None,
+        underlying=intern(definition.underlying) or None,
         underlying_id=definition.underlying_id,
         kind=definition.kind,
         strike_1e9=strike_1e9,

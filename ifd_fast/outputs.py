@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameFile", "RunFolder"]
 
-_GROUP_ROWS: Final = 65_536
+_GROUP_ROWS: Final = 16_384  # 3 MB of frames wait at most, and their copies as they are written
 
 
 class FrameFile:

@@ -7,7 +7,7 @@ or to memory; at the end `ReplayResult` says what was read, applied and skipped,
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from ifd_fast.accounts import count_engine, count_stream, sum_streams
 from ifd_fast.calendar import load_sessions
@@ -15,6 +15,7 @@ from ifd_fast.collecting import Collector, ReplayResult
 from ifd_fast.config import Settings, load_settings
 from ifd_fast.definitions import check_definitions_day, decode_definitions
 from ifd_fast.desks import RecordDesk, count_types
+from ifd_fast.draining import Drain
 from ifd_fast.engine import FlowEngine
 from ifd_fast.framing import Framer, allocate_ring
 from ifd_fast.histories import StoreHistory
@@ -100,7 +101,7 @@ def replay(
     try:
         if out is None:
             player = Player(engine, Collector(engine))
-            player.collector.on_signals = on_signals
+            player.drain.on_signals = on_signals
             return player.run(sources, settings, progress)
         digests = {
             "ifd.config_digest": settings.digest,
@@ -108,7 +109,7 @@ def replay(
         }
         with RunFolder(out, digests) as folder, FileHasher(one.name for one in sources) as hasher:
             player = Player(engine, Collector(engine, folder))
-            player.collector.on_signals = on_signals
+            player.drain.on_signals = on_signals
             return player.run(sources, settings, progress, hasher)
     finally:
         for one in sources:
@@ -121,19 +122,20 @@ def make_engine(settings: Settings, history: History | None) -> FlowEngine:
     return FlowEngine(settings.profile, sessions, history=history)
 
 
-class Player:
-    """Plays files, one stream, into an engine; what it finds goes to a collector.
+Taker = TypeVar("Taker", bound=Drain)
+
+
+class Player(Generic[Taker]):
+    """Plays files, one stream, into an engine; what it finds goes to a drain, such as a collector.
 
     Definitions from files of definitions that were received at `ignore_from_ns` or later are not
     looked at; None: all are.
     """
 
-    def __init__(
-        self, engine: FlowEngine, collector: Collector, ignore_from_ns: int | None = None
-    ) -> None:
+    def __init__(self, engine: FlowEngine, drain: Taker, ignore_from_ns: int | None = None) -> None:
         """Begin with nothing played."""
         self.engine = engine
-        self.collector = collector
+        self.drain = drain
         self.ignore_from_ns = ignore_from_ns
         self.streams: list[dict[str, Any]] = []
         self.handed: dict[str, int] = {}
@@ -141,7 +143,7 @@ class Player:
         self._ends_ns = -1  # what the file at hand says of its own end, unless it was cut short
 
     def run(
-        self,
+        self: Player[Collector],
         sources: Sequence[Source],
         settings: Settings,
         progress: Progress | None = None,
@@ -161,7 +163,7 @@ class Player:
             "handed_by_type": self.handed,
             **count_engine(self.engine),
         }
-        return self.collector.finish(settings, self.streams, counts, self.observed_to_ns)
+        return self.drain.finish(settings, self.streams, counts, self.observed_to_ns)
 
     def play(self, sources: Sequence[Source]) -> Iterator[int]:
         """Play all sources in order; yield after each chunk the bytes read so far, as stored."""
@@ -175,7 +177,7 @@ class Player:
     def close(self) -> None:
         """Close what is open, and let go of the engine's callers."""
         self.engine.flush()
-        self.collector.drain(self.observed_to_ns)
+        self.drain.drain(self.observed_to_ns)
         self.engine.release()
 
     def _play(self, source: Source) -> Any:
@@ -186,7 +188,7 @@ class Player:
         engine.on_records = lambda records: desk.take(engine, records)
         for chunk in source.chunks():
             engine.feed(framer, chunk)
-            self.collector.drain_when_full()
+            self.drain.drain_when_full()
             yield
         framer.finish()
         ends_ns = min(self._ends_ns, engine.watermark_ns + _SILENCE_NS)
@@ -230,7 +232,7 @@ class Player:
         if metadata.schema is None:
             return
         if 0 <= self.observed_to_ns < metadata.start_ns:
-            self.collector.gaps_ns.append((self.observed_to_ns, metadata.start_ns))
+            self.drain.gaps_ns.append((self.observed_to_ns, metadata.start_ns))
         self._ends_ns = -1 if metadata.limit is not None else metadata.end_ns or -1
         observe(engine, metadata)
 

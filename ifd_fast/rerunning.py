@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ifd_fast.calendar import load_sessions
-from ifd_fast.collecting import Collector
+from ifd_fast.draining import SCHEMAS, Drain
 from ifd_fast.engine import FlowEngine
 from ifd_fast.histories import StoreHistory
 from ifd_fast.replaying import Player
@@ -74,10 +74,10 @@ class Rerun:
         Files, settings and baselines.
     make
         Makes the engine from (profile, sessions, history=...).
-    signals_only
-        Window rows are neither built nor digested.
-    keep
-        Which frames stay in memory; the others are digested and dropped.
+    wanted
+        Which frames are built and kept in memory.
+    deliver
+        Gets each (name, frame) instead; then none is kept.
     ignore_from_ns
         Definitions received then or later are not looked at.
     """
@@ -87,19 +87,18 @@ class Rerun:
         recording: Recording,
         make: Callable[..., FlowEngine] = FlowEngine,
         *,
-        signals_only: bool = False,
-        keep: Collection[str] = ("windows", "facts", "signals"),
+        wanted: Collection[str] = ("windows", "signals"),
+        deliver: Callable[[str, pl.DataFrame], object] | None = None,
         ignore_from_ns: int | None = None,
     ) -> None:
         """Make the engine; nothing is read yet."""
         profile, store = recording.settings.profile, recording.baselines
         self.recording = recording
-        self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in keep}
+        self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in wanted}
         self.history = None if store is None else StoreHistory(store, profile)
         self.engine = make(profile, load_sessions(profile.calendar), history=self.history)
-        self.collector = Collector(self.engine, deliver=self._keep)
-        self.collector.takes_rows = not signals_only
-        self.player = Player(self.engine, self.collector, ignore_from_ns)
+        self._drain = Drain(self.engine, deliver or self._keep, wanted)
+        self.player = Player(self.engine, self._drain, ignore_from_ns)
 
     def chunks(self, progress: Progress | None = None) -> Iterator[None]:
         """Play the record; yield after each chunk. Leaving early is fine.
@@ -132,13 +131,16 @@ class Rerun:
         self.player.close()
         self._check_baselines()
 
+    def take(self) -> None:
+        """Take what the engine has found up to where it stands."""
+        self._drain.drain()
+
     def frame(self, name: str) -> pl.DataFrame:
-        """Return what was found so far: `windows`, `facts` or `signals`."""
-        return pl.concat(self._frames[name])
+        """Return what was taken so far, of a name that was `wanted`."""
+        return pl.concat([pl.DataFrame(schema=SCHEMAS[name]), *self._frames[name]])
 
     def _keep(self, name: str, frame: pl.DataFrame) -> None:
-        if name in self._frames:
-            self._frames[name].append(frame)
+        self._frames[name].append(frame)
 
     def _check_baselines(self) -> None:
         if self.history is not None:

@@ -26,11 +26,12 @@ from ifd_kernels.layout import (
     MARK_UNMAPPED,
     UNDEF_PRICE,
 )
+from ifd_kernels.pressure import ROW_FACTS, ROW_REPORT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FACTS_SCHEMA", "GRADES", "WINDOW_SCHEMA", "build_facts", "build_windows", "grade_rows"]
+__all__ = ["FACTS_SCHEMA", "GRADES", "WINDOW_SCHEMA", "build_rows", "grade_rows", "sort_rows"]
 
 _NS: Final = pl.Datetime("ns", "UTC")
 PRICE_SCALE: Final = 1e9
@@ -97,38 +98,45 @@ def grade_rows(
     ).astype(np.int64)
 
 
-def build_windows(
-    rows: NDArray[np.void], identity: pl.DataFrame, trade_dates: NDArray[np.datetime64]
-) -> pl.DataFrame:
-    """Return kernel rows (n,) as a frame of WINDOW_SCHEMA, sorted by (window_end, instrument_id).
+def sort_rows(rows: NDArray[np.void], identity: pl.DataFrame) -> NDArray[np.void]:
+    """Return kernel rows (n,) by window_end, instrument_id, then age of the instrument.
 
     `identity` has one line a slot: instrument_id, symbol, root, underlying, expiration, strike,
-    option_type, and may have `opened`, which then orders instruments of one id; `trade_dates`
-    one date a session of the calendar.
+    option_type, and may have `opened`, which then orders instruments of one id.
     """
-    return _build(rows, identity, trade_dates).select(WINDOW_SCHEMA.names())
+    ids = identity["instrument_id"].to_numpy()[rows["slot"]]
+    opened = rows["slot"]
+    if "opened" in identity.columns:
+        opened = identity["opened"].to_numpy()[rows["slot"]]
+    return rows[np.lexsort((opened, ids, rows["window_end_ns"]))]
 
 
-def build_facts(
+def build_rows(
     rows: NDArray[np.void],
     identity: pl.DataFrame,
     trade_dates: NDArray[np.datetime64],
     window_s: int,
-) -> pl.DataFrame:
-    """Return kernel rows as baseline facts: the window's columns, its length, and capped votes."""
-    frame = _build(rows, identity, trade_dates)
-    return frame.with_columns(pl.lit(window_s, pl.Int32).alias("window_s")).select(
-        FACTS_SCHEMA.names()
-    )
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return sorted kernel rows (n,) as frames: the report's windows, and baseline facts.
+
+    WINDOW_SCHEMA and FACTS_SCHEMA, in the order of `rows`. `identity`: see `sort_rows`;
+    `trade_dates` one date a session of the calendar; `window_s`: the facts' length.
+    """
+    both = _build(rows, identity, trade_dates)
+    windows = _select(both, rows["rows"] & ROW_REPORT != 0)
+    facts = _select(both, rows["rows"] & ROW_FACTS != 0)
+    with_length = facts.with_columns(pl.lit(window_s, pl.Int32).alias("window_s"))
+    return windows.select(WINDOW_SCHEMA.names()), with_length.select(FACTS_SCHEMA.names())
+
+
+def _select(frame: pl.DataFrame, wanted: NDArray[np.bool_]) -> pl.DataFrame:
+    return frame if wanted.all() else frame.filter(pl.Series(wanted))
 
 
 def _build(
     rows: NDArray[np.void], identity: pl.DataFrame, trade_dates: NDArray[np.datetime64]
 ) -> pl.DataFrame:
     known = identity[rows["slot"]]
-    opened = known["opened"].to_numpy() if "opened" in known.columns else rows["slot"]
-    order = np.lexsort((opened, known["instrument_id"].to_numpy(), rows["window_end_ns"]))
-    rows = rows[order]
     frame = pl.DataFrame(
         {
             "window_start": rows["window_start_ns"],
@@ -138,7 +146,7 @@ def _build(
             **{name: rows[name] for name in VOTES},
         }
     )
-    joined = frame.hstack(known[order].select("instrument_id", *_IDENTITY_TEXTS).get_columns())
+    joined = frame.hstack(known.select("instrument_id", *_IDENTITY_TEXTS).get_columns())
     return joined.with_columns([pl.col(name).cast(dtype) for name, dtype in WINDOW_SCHEMA.items()])
 
 

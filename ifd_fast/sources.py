@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self, TypeAlias, cast
 
@@ -240,7 +241,9 @@ def decode_metadata(header: Header, name: str) -> Metadata:
             not_found=tuple(raw.not_found),
             mappings={
                 symbol: tuple(
-                    Mapping(str(row["start_date"]), str(row["end_date"]), row["symbol"])
+                    Mapping(
+                        intern(str(row["start_date"])), intern(str(row["end_date"])), row["symbol"]
+                    )
                     for row in intervals
                 )
                 # slots are opened in this order, and the decoder's differs from call to call

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ifd_fast.calendar import load_sessions
 from ifd_fast.callbacks import GuardedCallback
-from ifd_fast.collecting import Collector
 from ifd_fast.config import load_settings
 from ifd_fast.credentials import Secret, parse_api_key
 from ifd_fast.desks import RecordDesk
+from ifd_fast.draining import Drain
 from ifd_fast.engine import FlowEngine
 from ifd_fast.errors import UsageError
 from ifd_fast.framing import Framer
@@ -87,7 +87,7 @@ class MBOStreamingClient:
         self.on_error: Callable[[Exception, Any], object] | None = None
         self._guards: dict[str, GuardedCallback[Any]] = {}
         self._failures: Counter[str] = Counter()
-        self._collector = Collector(self.engine, None, self._deliver)
+        self._drain = Drain(self.engine, self._deliver, {"windows", "signals"})
         self._header = HeaderReader("stream")
         self._framer: Framer | None = None
         self._finished = False
@@ -143,7 +143,7 @@ class MBOStreamingClient:
             try:
                 self.engine.feed(self._framer, rest)
             finally:
-                self._collector.drain()
+                self._drain.drain()
 
     def flush(self) -> None:
         """Close what is open; the windows cut short are delivered with grade F.
@@ -165,7 +165,7 @@ class MBOStreamingClient:
             finally:
                 observed_to_ns = self.engine.watermark_ns
                 self.engine.flush()
-                self._collector.drain(observed_to_ns)
+                self._drain.drain(observed_to_ns)
                 self.engine.release()
 
     @contextmanager

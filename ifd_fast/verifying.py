@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from ifd_fast.digests import RowDigest, SignalDigest
+from ifd_fast.digests import RowDigest, RunDigests, SignalDigest
 from ifd_fast.engine import FlowEngine
 from ifd_fast.errors import DataError
 from ifd_fast.rerunning import Rerun, ring_places, timely_ns
@@ -60,9 +60,9 @@ def verify_replay(
     run: Path, recording: Recording, progress: Progress | None = None
 ) -> Iterator[Verdict]:
     """Replay a run's record; compare its digests with those recorded, and those of its files."""
-    rerun = Rerun(recording, keep=())
-    rerun.run(progress)
-    found = rerun.collector.digests
+    digests = RunDigests()
+    Rerun(recording, deliver=digests.update).run(progress)
+    found = digests.found
     in_files = _file_digests(run)
     for name, recorded in recording.found.items():
         yield Verdict(f"{name}, replayed", "whole record", recorded, found.get(name))
@@ -85,19 +85,19 @@ def verify_lookahead(
     `definitions` they end at T as well, and what they said beforehand shows.
     """
     lateness_ns = recording.settings.profile.lateness_ns
-    whole = Rerun(recording, keep=("windows", "signals"))
+    whole = Rerun(recording)
     whole.run(progress)
     windows, signals = whole.frame("windows"), whole.frame("signals")
     for cut_ns in _choose_cuts(windows, signals, cuts, seed):
         make = partial(_EndingEngine, end_ns=cut_ns)
         ignored_ns = cut_ns if definitions else None
-        rerun = Rerun(recording, make, keep=("windows", "signals"), ignore_from_ns=ignored_ns)
+        rerun = Rerun(recording, make, ignore_from_ns=ignored_ns)
         try:
             for _ in rerun.chunks(progress):
                 pass
         except _EndError:
             pass
-        rerun.collector.drain()
+        rerun.take()
         until_ns = rerun.engine.watermark_ns
         yield from _compare(
             f"cut at {_clock(cut_ns)}",
@@ -111,14 +111,12 @@ def verify_warmup(
 ) -> Iterator[Verdict]:
     """Compare what has converged, with the stream begun later and with more or less history."""
     profile = recording.settings.profile
-    whole = Rerun(recording, keep=("windows", "signals"))
+    whole = Rerun(recording)
     whole.run(progress)
     windows, signals = whole.frame("windows"), whole.frame("signals")
     memory_ns = FLOW_AGE_NS + profile.cooldown_ns
     for start_ns in _choose_starts(windows, signals, memory_ns, starts, seed):
-        rerun = Rerun(
-            recording, partial(_BeginningEngine, start_ns=start_ns), keep=("windows", "signals")
-        )
+        rerun = Rerun(recording, partial(_BeginningEngine, start_ns=start_ns))
         rerun.run(progress)
         yield from _compare(
             f"begun at {_clock(start_ns)}",

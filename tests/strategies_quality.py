@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from ifd_fast.collecting import Collector
 from ifd_fast.desks import RecordDesk
+from ifd_fast.draining import Drain
 from ifd_fast.engine import FlowEngine
 from ifd_fast.framing import Framer
 from ifd_kernels import layout
@@ -158,9 +158,9 @@ def play_graded(stream: Sequence[Event], settings: dict[str, int]) -> dict[str, 
     """Return (window_end, instrument_id, quality) of each window and fact, through the border."""
     engine = make_engine(settings)
     frames: dict[str, list[pl.DataFrame]] = {"windows": [], "facts": [], "signals": []}
-    collector = Collector(engine, deliver=lambda name, frame: frames[name].append(frame))
+    drain = Drain(engine, lambda name, frame: frames[name].append(frame), frames)
     feed_all(engine, stream)
-    collector.drain()
+    drain.drain()
     columns = [pl.col("window_end").cast(pl.Int64), "instrument_id", "quality"]
     return {
         name: [row for frame in frames[name] for row in frame.select(columns).iter_rows()]

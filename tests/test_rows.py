@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ifd_fast.rows import FACTS_SCHEMA, WINDOW_SCHEMA, build_facts, build_windows
+from ifd_fast.rows import FACTS_SCHEMA, WINDOW_SCHEMA, build_rows, sort_rows
 from ifd_kernels.layout import (
     MARK_BAD_BOOK,
     MARK_HALTED,
@@ -19,7 +19,7 @@ from ifd_kernels.layout import (
     MARK_UNMAPPED,
     UNDEF_PRICE,
 )
-from ifd_kernels.pressure import ROW
+from ifd_kernels.pressure import ROW, ROW_FACTS, ROW_REPORT
 
 DATES = np.array(["2024-05-09"], "datetime64[D]")
 IDENTITY = pl.DataFrame(
@@ -48,9 +48,9 @@ def window(rows: list[dict[str, int]]) -> pl.DataFrame:
     for number, fields in enumerate(rows):
         for name, value in fields.items():
             raw[number][name] = value
-    frame = build_windows(raw, IDENTITY, DATES)
+    raw["rows"] = ROW_REPORT | ROW_FACTS
+    frame, facts = build_rows(sort_rows(raw, IDENTITY), IDENTITY, DATES, 300)
     assert frame.schema == WINDOW_SCHEMA
-    facts = build_facts(raw, IDENTITY, DATES, 300)
     assert facts.schema == FACTS_SCHEMA
     assert facts.select(WINDOW_SCHEMA.names()).equals(frame)
     return frame
@@ -109,3 +109,13 @@ def test_rows_stand_by_end_and_instrument() -> None:
     assert frame["instrument_id"].to_list() == [9, 4, 9]
     assert frame["symbol"].to_list() == ["ESM4 C5000", None, "ESM4 C5000"]
     assert frame["trade_date"].to_list() == [dt.date(2024, 5, 9)] * 3
+
+
+def test_windows_and_facts_are_told_apart() -> None:
+    """A row of the report alone is no fact, nor a fact a window; both keep their order."""
+    raw = np.zeros(4, ROW)
+    raw["rows"] = [ROW_FACTS, ROW_REPORT, ROW_REPORT | ROW_FACTS, ROW_REPORT]
+    raw["window_end_ns"], raw["slot"], raw["bid_volume"] = [2, 1, 1, 1], [0, 0, 1, 1], [1, 2, 3, 4]
+    windows, facts = build_rows(sort_rows(raw, IDENTITY), IDENTITY, DATES, 300)
+    assert windows["bid_volume"].to_list() == [3, 4, 2]
+    assert facts["bid_volume"].to_list() == [3, 1]
