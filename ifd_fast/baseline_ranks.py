@@ -1,14 +1,15 @@
 """Ranks from the store: past sessions scored again from their hand-overs, against given estimates.
 
 What comes out is a function of the store's content and the estimates alone, so live, replay and
-batch agree. Two walks over each session: residuals at minutes fill the tables; with the tables,
-episodes at every instant give the line of false alerts. Sessions are independent: two at a time.
+batch agree. Two walks over each session: residuals at minutes fill the tables; with the tables
+of other sessions, episodes at every instant give the line of false alerts. Sessions are
+independent: two at a time.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from ifd_fast.ranking import UNKNOWN_GRAIN_SHARES, Ranking, make_limits, normal_
 from ifd_fast.scores import allocate_score, begin_session, set_expected
 from ifd_kernels.evidence import GRAIN_S
 from ifd_kernels.layout import IDENTITY, KIND_CALL, KIND_FUTURE, KIND_PUT, UNDEF_PRICE
+from ifd_kernels.ranks import LEVELS
 from ifd_kernels.rescoring import FOR_EPISODES, FOR_SAMPLES, HANDOVER
 from ifd_kernels.scoring import EXPECTED
 from ifd_kernels.weighing import POOL_CONCENTRATION
@@ -43,6 +45,8 @@ __all__ = [
     "stand_at_open",
 ]
 
+LEAST_SESSIONS: Final = 2
+FOLDS: Final = 5
 LEAST_GRAIN_VOTES: Final = 100  # of channel A, from which the share of channel B is counted
 _WORKERS: Final = 2
 _KINDS: Final = {"C": KIND_CALL, "P": KIND_PUT}
@@ -81,31 +85,58 @@ def build_ranking(
 
 
 def rank_sessions(sessions: list[PastSession], season: NDArray[np.float64]) -> Ranking:
-    """Return the ranking of sessions (any number); not ready if they are too poor for a line."""
+    """Return the ranking of sessions; not ready if they are fewer than two, or too poor.
+
+    The tables are those of all sessions. The line comes from episodes that are ranked by the
+    tables of other sessions: a session that ranks its own largest residuals finds none of them
+    rare, and on the study's world a line made so kept a promise of one alert with 2.2.
+    """
     exposure = sum(session.share for session in sessions)
     shares = _grain_shares(sessions, season)
     blank = make_limits(ready=False, sessions=0.0, line=(0.0, 1.0), grain_shares=shares)
-    ranking = Ranking(normal_ranks(), blank)
-    counted = _walk(sessions, season, ranking, FOR_SAMPLES)
-    tables, filled = fill_tables(counted.residuals, counted.samples)
+    unknown = Ranking(normal_ranks(), blank)
+    if len(sessions) < LEAST_SESSIONS:
+        return unknown
+    counted = _walk(sessions, season, [unknown] * len(sessions), FOR_SAMPLES)
+    tables, filled = _fill(counted)
     if filled == 0:
-        return ranking
-    ranking = replace(ranking, ranks=tables)
-    counted = _walk(sessions, season, ranking, FOR_EPISODES)
-    line = fit_line(counted.episodes, exposure)
+        return unknown
+    folds = min(FOLDS, len(sessions))
+    apart = [
+        Ranking(_fill([one for n, one in enumerate(counted) if n % folds != fold])[0], blank)
+        for fold in range(folds)
+    ]
+    others = [apart[n % folds] for n in range(len(sessions))]
+    episodes = sum(
+        (tally.episodes for tally in _walk(sessions, season, others, FOR_EPISODES)),
+        start=np.zeros(LEVELS, np.int64),
+    )
+    line = fit_line(episodes, exposure)
     if line is None:
-        return Ranking(normal_ranks(), blank)
+        return unknown
     return Ranking(
         tables, make_limits(ready=True, sessions=exposure, line=line, grain_shares=shares)
     )
 
 
-def _walk(
-    sessions: list[PastSession], season: NDArray[np.float64], ranking: Ranking, purpose: int
-) -> Tally:
-    """Score each session again for a purpose; return what all were counted into."""
+def _fill(counted: list[Tally]) -> tuple[NDArray[np.float64], int]:
+    """Return the tables of several sessions' counts, and how many have a tail of their own."""
+    residuals, samples = counted[0].residuals.copy(), counted[0].samples.copy()
+    for tally in counted[1:]:
+        residuals += tally.residuals
+        samples += tally.samples
+    return fill_tables(residuals, samples)
 
-    def one(session: PastSession) -> Tally:
+
+def _walk(
+    sessions: list[PastSession],
+    season: NDArray[np.float64],
+    rankings: list[Ranking],
+    purpose: int,
+) -> list[Tally]:
+    """Score each session again by its ranking, for a purpose; return what each was counted into."""
+
+    def one(session: PastSession, ranking: Ranking) -> Tally:
         tally = allocate_tally(len(session.identities) if purpose == FOR_EPISODES else 1)
         rescore(
             stand_at_open(session, season, ranking),
@@ -116,15 +147,10 @@ def _walk(
             purpose=purpose,
             tally=tally,
         )
-        return tally
+        return tally._replace(due_ns=np.zeros((0, 2, LEVELS), np.int64))
 
-    total = allocate_tally(1)
     with ThreadPoolExecutor(_WORKERS) as pool:  # the kernels let go of the interpreter
-        for tally in pool.map(one, sessions):
-            total.residuals[:] += tally.residuals
-            total.samples[:] += tally.samples
-            total.episodes[:] += tally.episodes
-    return total
+        return list(pool.map(one, sessions, rankings))
 
 
 def stand_at_open(

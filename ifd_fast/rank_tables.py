@@ -1,7 +1,7 @@
 """Tables of ranks from counted residuals, and the line of false episodes a session.
 
 A table is an empirical survival function, conservative where residuals are discrete (P of a
-residual at least as large), continued by an exponential tail through its last 30 samples
+residual at least as large), continued by an exponential tail through its last samples
 (Balkema and de Haan 1974, Pickands 1975, with shape 0).
 """
 
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["fill_tables", "fit_line"]
 
-TAIL_SAMPLES: Final = 30
+# Minutes behind a tail, by window. A run stands in as many minutes as its window is long, so
+# that 30 minutes of 1800 s are but one run: tails fitted to those were of any slope.
+TAIL_SAMPLES: Final = (30, 75, 225, 450)
 LINE_LOW: Final = 0.2  # false episodes a session between which the line is fitted
 LINE_HIGH: Final = 12.0
 LINE_LEVELS: Final = 3  # with fewer ranks in between there is no line
+FULL_WEIGHT: Final = 60  # episodes
 LEAST_BETA: Final = 0.1
 _STEPS_A_NODE: Final = round(NODE_STEP * STEPS_A_UNIT)
 
@@ -42,7 +45,7 @@ def fill_tables(
 ) -> tuple[NDArray[np.float64], int]:
     """Return ranks (channels, windows, bins, nodes), and how many tables have a tail of their own.
 
-    `residuals` and `samples` as `ranks.Tally` counts them. A bin with fewer than 30 residuals
+    `residuals` and `samples` as `ranks.Tally` counts them. A bin with too few residuals
     takes the lower of the nearest bins' ranks; a channel and window without any bin ranks all 0.
     """
     ranks = np.zeros((CHANNELS, WINDOWS, BINS, NODES))
@@ -50,11 +53,12 @@ def fill_tables(
     for channel in range(CHANNELS):
         for window in range(WINDOWS):
             counts = residuals[channel, window]
-            own = np.flatnonzero(counts.sum(axis=1) >= TAIL_SAMPLES)
+            least = TAIL_SAMPLES[window]
+            own = np.flatnonzero(counts.sum(axis=1) >= least)
             filled += len(own)
             for number in own.tolist():
                 total = int(samples[channel, window, number])
-                ranks[channel, window, number] = _survival(counts[number], total)
+                ranks[channel, window, number] = _survival(counts[number], total, least)
             for number in np.setdiff1d(np.arange(BINS), own).tolist() if len(own) else []:
                 far = np.abs(own - number)
                 near = own[far == far.min()]
@@ -62,11 +66,14 @@ def fill_tables(
     return ranks, filled
 
 
-def _survival(counts: NDArray[np.int64], total: int) -> NDArray[np.float64]:
-    """Return the decades of P(residual >= node) at each node; `counts` by steps of a residual."""
+def _survival(counts: NDArray[np.int64], total: int, least: int) -> NDArray[np.float64]:
+    """Return the decades of P(residual >= node) at each node; `counts` by steps of a residual.
+
+    The tail goes on from where `least` residuals are as large.
+    """
     above = np.cumsum(counts[::-1])[::-1]
     total = max(total, int(above[0]))
-    start = int(np.flatnonzero(above >= TAIL_SAMPLES)[-1])
+    start = int(np.flatnonzero(above >= least)[-1])
     tail = counts[start:]
     beyond = float(tail @ (np.arange(len(tail)) + 0.5)) / float(above[start]) / STEPS_A_UNIT
     at = start / STEPS_A_UNIT
@@ -84,8 +91,9 @@ def _survival(counts: NDArray[np.int64], total: int) -> NDArray[np.float64]:
 def fit_line(episodes: NDArray[np.int64], sessions: float) -> tuple[float, float] | None:
     """Return (alpha, beta) of log10(episodes a session) = alpha - beta * rank, None without a line.
 
-    `episodes` (LEVELS,) of `sessions` sessions, which may be parts of one. A level's weight is the
-    root of its count: a straight line is least true where counts are largest.
+    `episodes` (LEVELS,) of `sessions` sessions, which may be parts of one. A level's weight is its
+    count, as that of a Poisson number's logarithm, up to a limit: the line is bent a little, and
+    has to be true where promises are made.
     """
     if sessions <= 0:
         return None
@@ -94,7 +102,7 @@ def fit_line(episodes: NDArray[np.int64], sessions: float) -> tuple[float, float
     usable = (rates >= LINE_LOW) & (rates <= LINE_HIGH) & (episodes > 0)
     if int(usable.sum()) < LINE_LEVELS:
         return None
-    weights = np.sqrt(episodes[usable].astype(float))
+    weights = np.minimum(episodes[usable], FULL_WEIGHT).astype(float)
     x, y = ranks[usable], np.log10(rates[usable])
     mean_x, mean_y = np.average(x, weights=weights), np.average(y, weights=weights)
     spread = float(weights @ (x - mean_x) ** 2)

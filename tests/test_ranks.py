@@ -50,7 +50,7 @@ def test_levels_are_counted_as_the_oracle_does(visits: list[tuple[float, int]]) 
     assert actual == counts
 
 
-def counted(residuals: Any, bin_: int = 6, channel: int = 0, window: int = 1) -> Any:
+def counted(residuals: Any, bin_: int = 6, channel: int = 0, window: int = 0) -> Any:
     """Return the tally of residuals in one bin."""
     tally = allocate_tally(1)
     for residual in residuals:
@@ -62,26 +62,26 @@ def test_a_table_is_the_share_as_large_with_an_exponential_tail() -> None:
     """Of 10,000 minutes with 1,000 exponential residuals: known where many, a line beyond."""
     residuals = [-math.log((n + 0.5) / 1000) for n in range(1000)]
     tally = counted(residuals)
-    tally.samples[0, 1, 6] = 10_000
+    tally.samples[0, 0, 6] = 10_000
     ranks, filled = fill_tables(tally.residuals, tally.samples)
     assert filled == 1
     for residual in (1.0, 2.0, 3.0):
         share = sum(one >= residual for one in residuals) / 10_000
-        actual = kernels.rank_of(ranks, 0, 1, 10**0.05, residual)
+        actual = kernels.rank_of(ranks, 0, 0, 10**0.05, residual)
         assert actual == pytest.approx(-math.log10(share), abs=0.02)
-    steep = np.diff(ranks[0, 1, 6])[20:] / 0.25
+    steep = np.diff(ranks[0, 0, 6])[20:] / 0.25
     assert steep == pytest.approx(np.full(len(steep), 1 / math.log(10)), rel=0.25)
-    assert (ranks[0, 1] == ranks[0, 1, 6]).all()  # the other bins had nothing of their own
+    assert (ranks[0, 0] == ranks[0, 0, 6]).all()  # the other bins had nothing of their own
     assert (ranks[1] == 0).all()  # nothing is known of the other channels
 
 
 def test_a_tail_is_no_lighter_than_a_normal_one() -> None:
     """Residuals that all are alike don't make a larger one impossible."""
     tally = counted([3.0] * 40)
-    tally.samples[0, 1, 6] = 100_000
+    tally.samples[0, 0, 6] = 100_000
     ranks, _ = fill_tables(tally.residuals, tally.samples)
-    assert kernels.rank_of(ranks, 0, 1, 1.1, 3.0) == pytest.approx(math.log10(2500), abs=0.01)
-    at = kernels.rank_of(ranks, 0, 1, 1.1, 5.0) - kernels.rank_of(ranks, 0, 1, 1.1, 4.0)
+    assert kernels.rank_of(ranks, 0, 0, 1.1, 3.0) == pytest.approx(math.log10(2500), abs=0.01)
+    at = kernels.rank_of(ranks, 0, 0, 1.1, 5.0) - kernels.rank_of(ranks, 0, 0, 1.1, 4.0)
     assert at == pytest.approx(4 / math.log(10), rel=0.01)
 
 
@@ -89,11 +89,19 @@ def test_a_tail_is_no_lighter_than_a_normal_one() -> None:
 def test_tables_never_fall(residuals: list[float], silent: int) -> None:
     """Whatever was counted: finite, from 0, rising with the residual."""
     tally = counted(residuals)
-    tally.samples[0, 1, 6] = silent
+    tally.samples[0, 0, 6] = silent
     ranks, _ = fill_tables(tally.residuals, tally.samples)
     assert np.isfinite(ranks).all()
     assert (ranks[..., 0] == 0).all()
     assert (np.diff(ranks, axis=-1) >= 0).all()
+
+
+def test_a_tail_wants_more_minutes_of_a_longer_window() -> None:
+    """Forty minutes that all lie in one run of 1800 s are no tail; of 60 s they are."""
+    for window, expected in ((0, 1), (3, 0)):
+        tally = counted([3.0] * 40, window=window)
+        tally.samples[0, window, 6] = 100_000
+        assert fill_tables(tally.residuals, tally.samples)[1] == expected
 
 
 def test_the_line_is_found_again() -> None:
