@@ -48,7 +48,7 @@ def fill_store(store: Path, instruments: int, sessions: int = SESSIONS) -> None:
                 connection.execute(FACTS, parameters)
                 insert_pulses(connection, day)
                 connection.execute(
-                    "INSERT INTO coverage VALUES (?, ?, '', '', ?, ?, ?, ?, 276, 276, ?, 0)",
+                    "INSERT INTO coverage VALUES (?, ?, '', '', ?, ?, ?, ?, 276, 276, ?, 0, 0)",
                     [
                         day,
                         f"{number:064d}",
