@@ -90,7 +90,8 @@ def _table(orders: int) -> Records:
     """Return an empty order table that costs nothing until its pages are touched."""
     if orders < PIECE_BYTES // ORDER.itemsize or not HAS_SMALL_PAGES:
         return _zeros(orders, ORDER)
-    memory = _Memory(-1, orders * ORDER.itemsize)
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # of shared pages none would be given back
+    memory = _Memory(-1, orders * ORDER.itemsize, flags=private)
     memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, ORDER)
 
