@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
+
+    from ifd_fast.histories import StoreHistory
 
 __all__ = ["FileHasher", "Recording", "differing_keys", "digest_file", "open_recording"]
 
@@ -94,6 +97,15 @@ class Recording:
     def rules_digest(self) -> str:
         """Digest of the settings that can change a row."""
         return self.settings.profile.rules_digest
+
+    @cached_property
+    def history(self) -> StoreHistory | None:
+        """The baselines, read once however often the recording is run; None: there are none."""
+        from ifd_fast.histories import StoreHistory
+
+        if self.baselines is None:
+            return None
+        return StoreHistory(self.baselines, self.settings.profile)
 
     @property
     def file_digests(self) -> dict[str, str | None]:

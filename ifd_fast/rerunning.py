@@ -15,7 +15,6 @@ import polars as pl
 from ifd_fast.calendar import load_sessions
 from ifd_fast.draining import SCHEMAS, Drain
 from ifd_fast.engine import FlowEngine
-from ifd_fast.histories import StoreHistory
 from ifd_fast.replaying import Player
 from ifd_fast.streams import open_stream
 from ifd_kernels.engine import TIME_LIMIT_NS
@@ -92,10 +91,10 @@ class Rerun:
         ignore_from_ns: int | None = None,
     ) -> None:
         """Make the engine; nothing is read yet."""
-        profile, store = recording.settings.profile, recording.baselines
+        profile = recording.settings.profile
         self.recording = recording
         self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in wanted}
-        self.history = None if store is None else StoreHistory(store, profile)
+        self.history = recording.history
         self.engine = make(profile, load_sessions(profile.calendar), history=self.history)
         self._drain = Drain(self.engine, deliver or self._keep, wanted)
         self.player = Player(self.engine, self._drain, ignore_from_ns)
