@@ -41,7 +41,6 @@ PROFILE: Final = "ifd_v3_production"
 HIDE: Final = (("C", "BUY"), ("P", "SELL"), ("C", "SELL"), ("P", "BUY"))
 MIN_DAYS: Final = 21  # from the session to the expiration of what is hidden in
 MIN_SESSIONS: Final = 10  # in which it traded
-GRACE_NS: Final = 300 * 10**9  # after its end, in which an alert still counts as finding it
 
 
 class Scale(NamedTuple):
@@ -145,8 +144,11 @@ def demonstrate(
 
     result = replay(files, profile=PROFILE, baselines=store, out=folder / "run", on_signals=tell)
     first = result.signals.filter("alert").sort("timestamp").unique("signal_id", keep="first")
-    alerts = first.sort("timestamp", "instrument_id").to_dicts()
-    false = _compare(hidden, alerts, folder / "session")
+    first = first.sort("timestamp", "instrument_id")
+    listed = result.instruments
+    ids = dict(zip(listed["symbol"].to_list(), listed["instrument_id"].to_list(), strict=True))
+    false = _compare(hidden, first, ids, folder / "session")
+    alerts = first.to_dicts()
     records = int(result.counts["records"])
     return Demonstration(seed, days[-1].trade_date, records, hidden, alerts, false, folder / "run")
 
@@ -157,7 +159,7 @@ def reason_of(alert: dict[str, Any]) -> str:
     return (
         f"in 5 min {alert['ask_volume']} contracts lifted the ask, {alert['bid_volume']} hit the "
         f"bid; {alert['votes_for']:.0f} votes for, {alert['votes_against']:.0f} against in "
-        f"{minutes} min, {alert['expected_for']:.1f} usual"
+        f"{minutes} min, {alert['expected_for']:.2g} usual"
     )
 
 
@@ -243,31 +245,45 @@ def _simulate_plants(
 
 
 def _compare(
-    hidden: Sequence[Hidden], alerts: Sequence[dict[str, Any]], folder: Path
+    hidden: Sequence[Hidden], alerts: pl.DataFrame, ids: dict[str, int], folder: Path
 ) -> list[dict[str, Any]]:
-    """Note when each metaorder was found; return the alerts that found none."""
+    """Note when each metaorder was found; return the alerts that found none.
+
+    `ids`: instrument of each symbol; `folder` holds the simulator's truth.
+    """
+    from ifd_fast.matching import match_alerts, normalize_signals
+
+    truth = pl.DataFrame(
+        [
+            {
+                "session": 0,
+                "label_id": number,
+                "cluster_id": None,
+                "kind": "metaorder",
+                "positive": True,
+                "instrument_id": ids[one.symbol],
+                "side": 1 if one.side == "BUY" else -1,
+                "start": one.start_ns,
+                "end": one.end_ns,
+            }
+            for number, one in enumerate(hidden)
+        ],
+        schema_overrides={
+            **dict.fromkeys(("session", "label_id", "cluster_id"), pl.Int32()),
+            "instrument_id": pl.UInt32(),
+            "side": pl.Int8(),
+        },
+    )
+    matched = match_alerts(normalize_signals(alerts, 0, keep=("signal_id",)), truth)
     (path,) = folder.glob("*.truth.json")
-    traded = {
-        (plant["symbol"], plant["side"]): plant["trades"]
-        for plant in json.loads(path.read_text())["plants"]
-    }
-    false = []
-    for alert in alerts:
-        at_ns = round(alert["timestamp"].timestamp()) * 10**9
-        key = (alert["symbol"], alert["dominant_side"])
-        mine = [
-            one
-            for one in hidden
-            if (one.symbol, one.side) == key and one.start_ns <= at_ns <= one.end_ns + GRACE_NS
-        ]
-        if not mine:
-            false.append(alert)
-        for one in mine:
-            if one.found_after_s is None:
-                one.found_after_s = (at_ns - one.start_ns) / 1e9
-                before = [child for child in traded[key] if child["ts_event_ns"] < at_ns]
-                one.traded_by_then = sum(child["filled"] for child in before)
-    return false
+    plants = json.loads(path.read_text())["plants"]
+    for unit in matched.units.filter("found").to_dicts():
+        one, children = hidden[unit["label_id"]], plants[unit["label_id"]]["trades"]
+        before = [child for child in children if child["ts_event_ns"] < unit["found_ns"]]
+        one.found_after_s = round(unit["delay_s"], 3)
+        one.traded_by_then = sum(child["filled"] for child in before)
+    false = matched.alerts.filter(pl.col("unit").is_null())["signal_id"]
+    return alerts.filter(pl.col("signal_id").is_in(false.implode())).to_dicts()
 
 
 def _short(alert: dict[str, Any]) -> dict[str, Any]:

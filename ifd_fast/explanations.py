@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.table import Table
@@ -32,7 +33,7 @@ _LOG_ODDS: Final = {
 _GATES: Final = {
     verdict.FAILED_RATIO: ("min_pressure_ratio", "ratio"),
     verdict.FAILED_PERSISTENCE: ("min_time_persistence", "persistence"),
-    verdict.FAILED_ANOMALY: ("min_baseline_anomaly", "p"),
+    verdict.FAILED_ANOMALY: ("min_baseline_anomaly", "normal deviate"),
     verdict.FAILED_CONFIDENCE: ("min_overall_confidence", "final_confidence"),
     verdict.FAILED_QUALITY: ("min_data_quality", "quality"),
     verdict.FAILED_BUDGET: ("false_alerts_per_session", "false_alerts"),
@@ -54,11 +55,15 @@ class Gate(NamedTuple):
 def gates_of(one: Explanation) -> list[Gate]:
     """Return every gate, those of the profile with what they ask."""
     row, scoring = one.row, one.settings["scoring"]
+    derived = {
+        "grade": GRADES[row["grade"]],
+        "ratio": _ratio(one),
+        "normal deviate": -NormalDist().inv_cdf(max(row["p"], 1e-300)) if row["p"] < 1.0 else 0.0,
+    }
     found = []
     for bit, name in _gate_bits().items():
         key, held = _GATES.get(bit, (name, ""))
-        had = GRADES[row["grade"]] if held == "grade" else _ratio(one) if held == "ratio" else None
-        had = row.get(held, "") if had is None else had
+        had = derived[held] if held in derived else row.get(held, "")
         asked = scoring.get(key, "C" if held == "grade" else "")
         found.append(Gate(key, _brief(asked), _brief(had), passed=not row["failed"] & bit))
     return found
@@ -83,10 +88,10 @@ def in_words(one: Explanation) -> str:
     own = "of the strike's own cell" if cell == "strike" else f"of a wider cell ({cell})"
     return (
         f"{signal['symbol']} ({kind}): {side} pressure, {what} at {_clock(one.instant_ns)} UTC in "
-        f"the session of {signal['trade_date']}. In the {row['window_s'] // 60} minutes before, "
+        f"the session of {signal['trade_date']}. In the {row['window_s']} s before, "
         f"{row['votes_for']:g} votes were for it, {row['votes_against']:g} against (a vote is a "
         f"contract that {act}, at most {_VOTES[row['channel']]}); history, time of day and the "
-        f"rest of the market explain {row['expected_for']:.1f}. History is that of "
+        f"rest of the market explain {row['expected_for']:.2g}. History is that of "
         f"{row['sessions']:.0f} sessions, {own}. By chance such flow has a probability of "
         f"{row['p']:.1e} in one option; over all options scored at once of at most "
         f"{row['q']:.1e}. Confidence {row['final_confidence']:.2f} "

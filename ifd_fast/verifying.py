@@ -11,10 +11,11 @@ Nothing has a tolerance: values are the same to the bit, or they differ.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 import tempfile
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -220,13 +221,25 @@ def _estimate(store: Path | None, date: dt.date, lookback: int, *, alone: bool =
 
 def _arrays_text(arrays: Arrays) -> str:
     """Return a digest of all that estimates hold."""
-    import hashlib
-
     digest = hashlib.sha256()
-    for one in fields(arrays):
-        value = getattr(arrays, one.name)
-        digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+    for part in _bytes_of(arrays):
+        digest.update(part)
     return digest.hexdigest()
+
+
+def _bytes_of(value: object) -> Iterator[bytes]:
+    """Yield the bytes of a value and of all it is made of."""
+    if isinstance(value, np.ndarray):
+        yield f"{value.dtype} {value.shape}".encode()
+        yield value.tobytes()
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from _bytes_of(getattr(value, one.name))
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _bytes_of(part)
+    else:
+        yield repr(value).encode()
 
 
 def _choose_cuts(windows: pl.DataFrame, signals: pl.DataFrame, count: int, seed: int) -> list[int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from ifd_fast import demonstration, warming
@@ -100,14 +100,20 @@ def test_late_and_strange_alerts_are_false(tmp_path: Path) -> None:
         {"ts_event_ns": (start + 10 * n) * second, "filled": 3} for n in range(80)]}  # fmt: skip
     (tmp_path / "a.truth.json").write_text(json.dumps({"plants": [plant]}))
 
-    def alert(after_s: int, symbol: str = one.symbol, side: str = "BUY") -> dict[str, Any]:
-        stamp = dt.datetime.fromtimestamp(start + after_s, dt.UTC)
-        return {"timestamp": stamp, "symbol": symbol, "dominant_side": side}
-
-    alerts = [alert(-1), alert(95), alert(1_200), alert(1_201), alert(95, side="SELL"),
-              alert(95, symbol="NQH6 P21000")]  # fmt: skip
-    false = demonstration._compare([one], alerts, tmp_path)
-    assert false == [alerts[0], *alerts[3:]]
+    seen = [(-1, 7, "BUY"), (95, 7, "BUY"), (1_200, 7, "BUY"), (1_201, 7, "BUY"),
+            (95, 7, "SELL"), (95, 8, "BUY")]  # fmt: skip
+    alerts = pl.DataFrame(
+        {
+            "timestamp": [(start + after_s) * second for after_s, _, _ in seen],
+            "instrument_id": [instrument_id for _, instrument_id, _ in seen],
+            "dominant_side": [side for _, _, side in seen],
+            "final_confidence": [0.9] * len(seen),
+            "signal_id": list("abcdef"),
+        },
+        schema_overrides={"timestamp": pl.Datetime("ns", "UTC"), "instrument_id": pl.UInt32()},
+    )
+    false = demonstration._compare([one], alerts, {one.symbol: 7}, tmp_path)
+    assert [alert["signal_id"] for alert in false] == ["a", "d", "e", "f"]
     assert (one.found_after_s, one.traded_by_then) == (95.0, 30)
 
 

@@ -55,7 +55,7 @@ def test_a_thousand_signals_are_found_anew(tmp_path: Path) -> None:
     found = reproduce(open_recording(run))
     assert found.frame.height >= 1_000
     assert found.frame.equals(signals)
-    done = invoke("explain", "--all", "--run", run, "--json")
+    done = invoke("explain", run, "--all", "--json")
     assert done.code == 0
     assert json.loads(done.output) == {
         "signals": signals.height,

@@ -102,7 +102,7 @@ def test_cutting_the_record_changes_nothing_before(recording: Recording) -> None
     assert all(one.expected is not None for one in verdicts)
     done = invoke("verify", "lookahead", recorded_run(), "--cuts", 1, "--seed", 2)
     assert done.code == 0
-    assert done.output.count("holds") == 2
+    assert "holds" in done.output
 
 
 def test_files_of_definitions_are_reference_data(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def explain(
     """Rebuild signals by their ID: trades, window, book, history, components, gates, digests.
 
     Nothing that a run wrote of its signals is used; if it is there, it is compared. With --all
-    and --run, all signals are found anew and held against the recorded digest.
+    and --run (or the folder in place of an ID), all signals are found anew and held against the
+    recorded digest.
 
     Exit codes: 0 the same, 1 it differs, 2 an unknown id or other settings, 3 another record or
     other baselines.
@@ -69,6 +70,8 @@ def explain(
     from ifd_fast.recordings import open_recording
 
     start(profile)
+    if everything and run is None and len(ids) == 1:
+        run = Path(ids[0])
     recording = open_recording(
         run, record=[*record, *definitions], baselines=baselines, profile=profile
     )

@@ -151,6 +151,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         table.add_column(name)
     for row in rows:
         texts = [str(row[name] or "none")[:_SHOWN_DIGITS] for name in ("expected", "actual")]
-        verdict = "holds" if row["held"] else "DIFFERS"
+        empty = row["expected"] is None and row["actual"] is None
+        verdict = "nothing there" if empty else "holds" if row["held"] else "DIFFERS"
         table.add_row(row["run"], row["what"], row["compared"], *texts, verdict)
     Console(width=max(Console().width, 130), highlight=False).print(table)
