@@ -116,6 +116,7 @@ class Collector(Drain):
         self._sessions: dict[dt.date, FactsDigest] = {}
         self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in SCHEMAS}
         self._untrimmed_rows = 0
+        self._trimmed_room = engine.instruments.capacity
         for name, schema in SCHEMAS.items():
             self._append(name, pl.DataFrame(schema=schema))
 
@@ -158,8 +159,9 @@ class Collector(Drain):
     def drain(self, observed_to_ns: int | None = None) -> None:
         """Take all rows and signals; windows that end after `observed_to_ns` were cut short."""
         super().drain(observed_to_ns)
-        if self._untrimmed_rows >= _TRIM_ROWS:
-            self._untrimmed_rows = 0
+        room = self.engine.instruments.capacity  # arrays by slot were copied as it grew
+        if self._untrimmed_rows >= _TRIM_ROWS or room > self._trimmed_room:
+            self._untrimmed_rows, self._trimmed_room = 0, room
             give_back_free()
 
     def _collect(self, name: str, frame: pl.DataFrame) -> None:
