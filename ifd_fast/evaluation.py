@@ -17,13 +17,14 @@ from ifd_fast import comparing, evaluating, null_ranks, scoreboard
 from ifd_fast.config import load_settings
 from ifd_fast.evaluating import Plan, Task, Workers
 from ifd_fast.evaluation_numbers import check_clairvoyant, number_rows
-from ifd_fast.matching import ALERT_SCHEMA, normalize_signals
+from ifd_fast.matching import ALERT_SCHEMA, match_alerts, normalize_signals
 from ifd_fast.scoreboard import OURS, Board
 from ifd_fast.signals import code_digest
 from ifd_fast.tapes import Rows, cut_episodes
 from ifd_fast.truth import read_truth
 
 __all__ = [
+    "claims_of",
     "describe",
     "episodes_above",
     "evaluate",
@@ -36,6 +37,9 @@ __all__ = [
 
 PROMISED: Final = 1.0  # false alerts a session, if the profile doesn't say
 TABLE_SESSIONS: Final = 60  # null sessions behind the bounds' tables
+CLAIM_COLUMNS: Final = (
+    "signal_id", "false_alerts", "pressure_zscore", "coordination", "market_making_probability",
+)  # fmt: skip
 NUMBERS: Final = {"planted": 0, "power": 10_000, "null": 20_000, "fine": 30_000}
 
 
@@ -133,7 +137,7 @@ def load_board(plan: Plan, tasks: list[Task]) -> tuple[Board, dict[str, float]]:
     null = [one for one in numbers if NUMBERS["null"] <= one < NUMBERS["fine"]]
     planted = [one for one in numbers if one < NUMBERS["null"]]
     alerts = {OURS: pl.concat([normalize_signals(f.filter("alert"), n) for n, f in signals])}
-    candidates = pl.concat([normalize_signals(f.filter("candidate"), n) for n, f in signals])
+    candidates = pl.concat([claims_of(frame, number) for number, frame in signals])
     thresholds: dict[str, float] = {}
     if rules:
         realised = alerts[OURS].filter(pl.col("session").is_in(null)).height / max(len(null), 1)
@@ -150,6 +154,16 @@ def load_board(plan: Plan, tasks: list[Task]) -> tuple[Board, dict[str, float]]:
     truth = pl.concat(truths)
     precise = [one for one in planted if one < NUMBERS["power"]]
     return Board(alerts, candidates, truth, planted, null, precise), thresholds
+
+
+def claims_of(signals: pl.DataFrame, session: int) -> pl.DataFrame:
+    """Return what a session's candidates claimed: the first row of each episode and class."""
+    return normalize_signals(
+        signals.filter("candidate"),
+        session,
+        keep=CLAIM_COLUMNS,
+        each=("signal_id", "signal_strength"),
+    )
 
 
 def promised_by(plan: Plan) -> float:
@@ -203,7 +217,8 @@ def describe(plan: Plan, tasks: list[Task]) -> dict[str, Any]:
     promised = promised_by(plan)
     tuned = {n: a for n, a in board.alerts.items() if not n.endswith(", as used")}
     matched = scoreboard.match_columns(board._replace(alerts=tuned))
-    candidates = scoreboard.match_columns(board._replace(alerts={OURS: board.candidates}))[OURS]
+    planted = board.candidates.filter(pl.col("session").is_in(board.planted))
+    candidates = match_alerts(planted, board.truth)
     document: dict[str, Any] = {
         "world": plan.world.name,
         "world_digest": plan.world.digest(),
@@ -221,7 +236,7 @@ def describe(plan: Plan, tasks: list[Task]) -> dict[str, Any]:
         "reliability": scoreboard.reliability(candidates, board.precise),
         "columns": _columns(board, matched, thresholds),
     }
-    finer = _finer(board)
+    finer = _finer(board, settings.profile.scoring_interval_s)
     if finer is not None:
         document["delay"]["after_finer_s"] = finer
     document["numbers"] = number_rows(document)
@@ -237,7 +252,7 @@ def _evidence(matched: dict[str, Any]) -> pl.DataFrame | None:
     return found.select("session", "unit", pl.col("found_ns").alias("evidence_ns"))
 
 
-def _finer(board: Board) -> dict[str, Any] | None:
+def _finer(board: Board, interval_s: float) -> dict[str, Any] | None:
     """Return how much later ours alerts than the same rule scored ten times as often."""
     ours = board.alerts[OURS]
     fine = ours.filter(pl.col("session") >= NUMBERS["fine"])
@@ -249,7 +264,9 @@ def _finer(board: Board) -> dict[str, Any] | None:
         .with_columns(((pl.col("instant_ns") - pl.col("instant_ns_fine")) / 1e9).alias("late_s"))
         .filter(pl.col("late_s").abs() < 60.0)
     )
-    return scoreboard.quantiles(both["late_s"].to_numpy())
+    late = both["late_s"].to_numpy()
+    within = float((late <= interval_s).mean()) if len(late) else None
+    return {**scoreboard.quantiles(late), "within": within}
 
 
 def _columns(

@@ -41,15 +41,19 @@ class Matched(NamedTuple):
 
 
 def normalize_signals(
-    signals: pl.DataFrame, session: int, *, keep: Sequence[str] = ()
+    signals: pl.DataFrame,
+    session: int,
+    *,
+    keep: Sequence[str] = (),
+    each: Sequence[str] = ("signal_id",),
 ) -> pl.DataFrame:
     """Return signals of SIGNAL_SCHEMA as rows of ALERT_SCHEMA: the first of each episode.
 
-    The columns of `keep` come along.
+    The first of each combination of the columns `each`, to be exact; those of `keep` come along.
     """
     side = pl.when(pl.col("dominant_side") == "BUY").then(1).otherwise(-1)
     frame = signals.sort("timestamp", "instrument_id", "dominant_side").unique(
-        "signal_id", keep="first", maintain_order=True
+        list(each), keep="first", maintain_order=True
     )
     return frame.select(
         pl.lit(session, pl.Int32).alias("session"),

@@ -227,23 +227,29 @@ def quantiles(values: NDArray[np.float64]) -> dict[str, float | int | None]:
 
 
 def reliability(matched: Matched, sessions: list[int]) -> dict[str, Any]:
-    """Return how well confidences come true, and precision over recall, on candidates."""
+    """Return how well claims come true, and precision over recall as a threshold on them falls.
+
+    Every claim counts for calibration; on the curve an episode stands at its highest one, because
+    any threshold below that finds it.
+    """
     told = matched.alerts.filter(pl.col("session").is_in(sessions))
-    fresh = told.filter(~pl.col("repeated"))
-    forecasts, outcomes = fresh["score"].to_numpy(), fresh["unit"].is_not_null().to_numpy()
+    forecasts, outcomes = told["score"].to_numpy(), told["unit"].is_not_null().to_numpy()
     bins = bin_outcomes(forecasts, outcomes)
     units = matched.units.filter(pl.col("session").is_in(sessions))
-    codes = told.select(
+    peaks = told.group_by("session", "signal_id", maintain_order=True).agg(
+        pl.col("score").max(), pl.col("unit").min()
+    )
+    codes = peaks.select(
         pl.when(pl.col("unit").is_null())
         .then(-1)
         .otherwise(pl.col("session").cast(pl.Int64) * 100_000 + pl.col("unit"))
     ).to_series()
-    curve = pr_curve(told["score"].to_numpy(), codes.to_numpy().astype(np.int64), len(units))
+    curve = pr_curve(peaks["score"].to_numpy(), codes.to_numpy().astype(np.int64), len(units))
     step = max(len(curve.threshold) // 200, 1)
     return {
         "candidates": len(forecasts),
         "error": _number(calibration_error(bins)),
-        "interval": _error_interval(fresh),
+        "interval": _error_interval(told),
         "plain_error": _number(_plain_error(bins)),
         "bins": [one._asdict() for one in bins],
         "classes": [_class(name, low, high, forecasts, outcomes) for name, low, high in CLASSES],
@@ -278,13 +284,13 @@ def _class(
     }
 
 
-def _error_interval(fresh: pl.DataFrame) -> list[float] | None:
+def _error_interval(told: pl.DataFrame) -> list[float] | None:
     """Return the calibration error's interval over sessions drawn again."""
-    sessions = fresh["session"].to_numpy()
+    sessions = told["session"].to_numpy()
     numbers = np.unique(sessions)
     if len(numbers) < 3:
         return None
-    forecasts, outcomes = fresh["score"].to_numpy(), fresh["unit"].is_not_null().to_numpy()
+    forecasts, outcomes = told["score"].to_numpy(), told["unit"].is_not_null().to_numpy()
     places = [np.flatnonzero(sessions == one) for one in numbers]
     generator = np.random.Generator(np.random.PCG64(intervals.SEED))
     errors = []

@@ -14,9 +14,12 @@ import pytest
 from click.testing import CliRunner
 
 from ifd_fast import evaluating
+from ifd_fast.calibration import load_calibration
 from ifd_fast.commands.evaluate import evaluate as command
+from ifd_fast.errors import DataError
 from ifd_fast.evaluating import Plan, Workers, session_tasks
 from ifd_fast.evaluation import evaluate, number_of
+from ifd_fast.evaluation_calibration import calibrate
 from ifd_fast.evaluation_suites import mirror_differences, summarize_run
 from ifd_fast.world import World, load_world
 
@@ -167,6 +170,25 @@ def test_the_command_writes_page_and_numbers(
     assert document["mirrors"]["differing"] == 0
     assert (out / "evaluation.html").stat().st_size > 10_000
     assert (result.exit_code == 0) == (document["faults"] == [])
+
+
+def test_a_calibration_is_fitted_to_the_planted_sessions(
+    run: tuple[Path, dict[str, object]], tmp_path: Path
+) -> None:
+    """The file comes back with its prior, world and seeds; without both kinds it says so."""
+    out, _ = run
+    plan = little_plan()
+    tasks = session_tasks(plan, out, out / f"history-{plan.history_key()}")
+    path = tmp_path / "calibration.toml"
+    try:
+        fitted = calibrate(plan, tasks, path)
+    except DataError as error:  # one small session may hold claims of one kind only
+        assert "both kinds" in str(error) or "Candidates" in str(error)  # noqa: PT017
+        return
+    read = load_calibration(path)
+    assert read.prior.planted == plan.plants
+    assert read.world_digest == plan.world.digest()
+    assert read.digest == fitted.digest
 
 
 def test_session_numbers_are_distinct(tmp_path: Path) -> None:

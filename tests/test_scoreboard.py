@@ -26,6 +26,19 @@ ALERTS = alerts_of(
     [(0, 10, 1, 160, 0.9), (1, 10, 1, 250, 0.8), (1, 10, 1, 300, 0.95), (1, 11, 1, 70, 0.7)]
 )
 
+CLAIMS = ALERTS.with_columns(pl.Series("signal_id", ["a", "b", "b", "c"]))
+
+
+def test_reliability_counts_claims_and_peaks() -> None:
+    """Every claim is a forecast; on the curve an episode stands once, at its highest claim."""
+    actual = scoreboard.reliability(match_alerts(CLAIMS, TRUTH), [0, 1])
+    assert actual["candidates"] == 4
+    assert [one["count"] for one in actual["classes"]] == [0, 1, 1, 2]
+    assert [one["threshold"] for one in actual["curve"]] == [0.95, 0.9, 0.7]
+    assert [one["recall"] for one in actual["curve"]] == [0.25, 0.5, 0.5]
+    assert [one["precision"] for one in actual["curve"]] == [1.0, 1.0, pytest.approx(2 / 3)]
+    assert actual["area"] == 0.5
+
 
 def test_recall_by_group() -> None:
     """Each group has its units, and the share of them that was found."""
@@ -122,8 +135,8 @@ def document_of(**changes: object) -> dict[str, object]:
         "false_alerts": scoreboard.false_alerts(ALERTS.head(0), list(range(10)), 1.0),
         "recall": scoreboard.recall_table(matched),
         "precision": scoreboard.precision(matched["ifd_fast"], [0, 1]),
-        "reliability": scoreboard.reliability(matched["ifd_fast"], [0, 1]),
-        "delay": {"after_finer_s": {"count": 9, "p50": 0.4, "p99": 0.9, "max": 0.9}},
+        "reliability": scoreboard.reliability(match_alerts(CLAIMS, TRUTH), [0, 1]),
+        "delay": {"after_finer_s": {"count": 9, "p50": 0.4, "p99": 0.9, "within": 1.0}},
         "scoring_interval_s": 1.0,
     }
     return {**document, **changes}

@@ -44,6 +44,11 @@ QUICK = (4, 6, 2, 2)
     help="Folder; what it has is not run again.",
 )
 @click.option("--stress", is_flag=True, help="Also markets it was not trained on.")
+@click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Fit the confidence's weights to these planted sessions; measure on others.",
+)
 @click.option("--quick", is_flag=True, help="A few sessions, to see that everything works.")
 def evaluate(
     world: str,
@@ -56,6 +61,7 @@ def evaluate(
     profile: str,
     out: Path,
     stress: bool,  # noqa: FBT001  # click passes by name
+    calibrate: Path | None,
     quick: bool,  # noqa: FBT001
 ) -> None:
     """Play simulated sessions with planted truth through the engine and count what it finds.
@@ -63,9 +69,10 @@ def evaluate(
     Writes evaluation.json and evaluation.html. Exit code 1 if the clairvoyant, who knows when,
     how long and how large, is beaten anywhere: then the run itself is at fault.
     """
-    from ifd_fast.evaluating import Plan, Workers
+    from ifd_fast.evaluating import Plan, Workers, session_tasks
     from ifd_fast.evaluation import evaluate as run
     from ifd_fast.evaluation import write_document
+    from ifd_fast.evaluation_calibration import calibrate as fit
     from ifd_fast.evaluation_numbers import number_rows
     from ifd_fast.evaluation_page import write_page
     from ifd_fast.evaluation_suites import mirror_differences, run_stress, run_worlds
@@ -88,6 +95,9 @@ def evaluate(
             document["worlds"] = run_worlds(plan, out, worlds, team)
         if stress:
             document["stress"] = run_stress(plan, out, team)
+    if calibrate is not None:
+        tasks = session_tasks(plan, out, out / f"history-{plan.history_key()}")
+        click.echo(f"{fit(plan, tasks, calibrate)} written to {calibrate}")
     document["command"] = " ".join(["ifd", *sys.argv[1:]])
     write_document(document, out)
     write_page(document, out)
