@@ -164,7 +164,9 @@ def test_the_command_writes_page_and_numbers(
     """`ifd evaluate` prints the table and writes both files; its exit code is the run's check."""
     monkeypatch.setattr("ifd_fast.world.load_world", lambda _: small_world())
     out = tmp_path / "out"
-    result = CliRunner().invoke(command, ["--quick", "--workers", "1", "--out", str(out)])
+    result = CliRunner().invoke(
+        command, ["--quick", "--workers", "1", "--history-sessions", "2", "--out", str(out)]
+    )
     assert "What was to be reached" in result.output, result.exception
     document = json.loads((out / "evaluation.json").read_text())
     assert document["mirrors"]["differing"] == 0

@@ -31,6 +31,7 @@ QUICK = (4, 6, 2, 2)
               help="With nothing planted: what false alerts are counted on.")  # fmt: skip
 @click.option("--power-sessions", default=20, show_default=True, type=click.IntRange(min=0),
               help="With 24 planted episodes each, for recall alone.")  # fmt: skip
+@click.option("--history-sessions", default=20, show_default=True, type=click.IntRange(min=1))
 @click.option("--worlds", default=0, show_default=True, type=click.IntRange(min=0),
               help="Also so many worlds drawn from the world's ranges.")  # fmt: skip
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
@@ -55,6 +56,7 @@ def evaluate(
     sessions: int,
     null_sessions: int,
     power_sessions: int,
+    history_sessions: int,
     worlds: int,
     seed: int,
     workers: int,
@@ -84,7 +86,7 @@ def evaluate(
     plan = Plan(
         world=load_world(world), seed=seed, profile=profile, sessions=counts[0],
         null_sessions=counts[1], power_sessions=counts[2], fine_sessions=counts[3],
-        mirrors=1 if quick else 3,
+        mirrors=1 if quick else 3, history_sessions=history_sessions,
     )  # fmt: skip
     with _progress_bar() as progress, Workers(workers, progress) as team:
         document = run(plan, out, team)
