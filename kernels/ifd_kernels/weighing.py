@@ -241,15 +241,22 @@ def passes(bid: int, ask: int, channel: int, concentration: float) -> bool:
 def weigh_slot(score: Score, slot: int, kind: int, concentration: float) -> None:
     """Find each side's strongest evidence over four windows and three channels.
 
-    The gates are cheap and come first: two-sided or thin flow, nearly all slots, ends there.
+    The gates are cheap and come first: two-sided or thin flow, nearly all slots, ends there. A
+    channel whose longest window is too thin is so in all, which lie inside it.
     """
     grain_s = int(score.grain_s[slot])
-    for window in range(4):
-        counts = score.windows[slot, window]
-        for column in range(0, COLUMNS, 2):
-            channel = channel_at(grain_s, window, column)
-            bid, ask = int(counts[column]), int(counts[column + 1])
-            if channel < 0 or not passes(bid, ask, channel, concentration):
+    longest = score.windows[slot, 3]
+    for column in range(0, COLUMNS, 2):
+        channel = channel_at(grain_s, 3, column)
+        most = longest[column] if longest[column] > longest[column + 1] else longest[column + 1]
+        if channel < 0 or most < MIN_NET[channel]:
+            continue
+        for window in range(4):
+            bid = int(score.windows[slot, window, column])
+            ask = int(score.windows[slot, window, column + 1])
+            if not passes(bid, ask, channel, concentration):
+                continue
+            if channel_at(grain_s, window, column) < 0:
                 continue
             deviate = measure(score, slot, kind, window, channel)
             votes = score.scratch[BEST_RANK]

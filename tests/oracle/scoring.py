@@ -139,8 +139,10 @@ class Scorer:
     def evidence_of(self, slot: int, now_ns: int) -> list[dict[str, Any]]:
         """Return each side's strongest evidence over windows and channels: sell, buy."""
         best: list[dict[str, Any]] = [{"rank": 0.0}, {"rank": 0.0}]
-        for window, window_s in enumerate(WINDOWS_S):
-            for channel in self.channels(slot, window_s):
+        for channel in self.channels(slot, WINDOWS_S[-1]):
+            for window, window_s in enumerate(WINDOWS_S):
+                if channel not in self.channels(slot, window_s):
+                    continue
                 found = self.measured(slot, channel, window_s, now_ns)
                 if found is None:
                     continue
