@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ifd_fast.errors import IfdError
+from ifd_fast.packages import count_packages
 from ifd_kernels import book, pressure
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def count_engine(engine: FlowEngine) -> dict[str, Any]:
     return {
         "applied": actions,
         "trades": trades,
+        "packages": count_packages(state.packages),
         "events_ahead": int(flow[pressure.EVENTS_AHEAD]),
         "touches_late": int(flow[pressure.TOUCHES_LATE]),
         "instants_scored": int(flow[pressure.INSTANTS_SCORED]),

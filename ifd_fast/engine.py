@@ -18,6 +18,7 @@ from ifd_fast.flows import FlowSettings, allocate_flow, grow_flow
 from ifd_fast.framing import Framer, allocate_ring
 from ifd_fast.handovers import take_handovers
 from ifd_fast.instruments import Instruments
+from ifd_fast.packages import allocate_packages, show_legs
 from ifd_fast.retired import Retired
 from ifd_fast.scores import (
     add_slots,
@@ -65,11 +66,9 @@ __all__ = ["FlowEngine", "RecordHandler"]
 
 _NEVER_NS: Final = 2**62
 _NO_BYTES: Final = np.zeros(0, np.uint8)
+_NO_PAIRS: Final = np.zeros((1, 2), np.int64)
 _NO_WIRE: Final = Wire(
-    np.zeros(256, np.int64),
-    np.zeros((1, 2), np.int64),
-    np.zeros((1, 2), np.int64),
-    np.zeros(COUNTERS, np.int64),
+    np.zeros(256, np.int64), _NO_PAIRS, _NO_PAIRS.copy(), np.zeros(COUNTERS, np.int64)
 )
 _FULL_SESSION_BINS: Final = 276  # of 300 s; without history, votes are expected evenly
 
@@ -124,6 +123,7 @@ class FlowEngine:
                 slots, profile.book_capacity_orders, 4 * profile.book_capacity_orders
             ),
             flow=allocate_flow(self.settings, edges, slots),
+            packages=allocate_packages(self.instruments.leg_table),
             score=allocate_score(profile, slots),
             identities=self.instruments.identities,
             actions=np.zeros(256, np.int64),
@@ -258,6 +258,7 @@ class FlowEngine:
                 flow=grow_flow(state.flow, slots),
                 score=add_slots(state.score, slots),
             )
+        self.state = show_legs(self.state, self.instruments.leg_table)
         clock = self.state.flow.clock[0]
         clock["slots"] = self.instruments.slots
         if clock["joined_session"] < 0:
@@ -377,10 +378,8 @@ class FlowEngine:
 
     def _pass_time(self, target_ns: int) -> None:
         while True:
-            state = self.state  # another one after each growth
-            status = pass_time(
-                state.flow, state.score, state.identities, state.book.touch, target_ns
-            )
+            _, book, flow, packages, score, names, _ = self.state  # others after a growth
+            status = pass_time(flow, packages, score, names, book.touch, target_ns)
             if status == DONE:
                 return
             self._mend(status)

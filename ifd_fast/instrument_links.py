@@ -1,4 +1,4 @@
-"""Who belongs to whom: an option's future, and the other half of its straddle.
+"""Who belongs to whom: an option's future, the other half of its straddle, a spread's legs.
 
 Links follow from what is known now, not from the order it came in: whichever arrives later, the
 future or its options, both orders end in the same links.
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ifd_fast.definitions import Definition, Leg
 from ifd_fast.identities import Identity
+from ifd_fast.packages import LegTable
 from ifd_fast.symbols import parse_futures_symbol
 from ifd_kernels.layout import (
     KIND_CALL,
@@ -120,6 +121,7 @@ class Links:
     """
 
     def __init__(self, known: list[Known], slot_of: Callable[[int], int]) -> None:
+        self.legs = LegTable(known, slot_of)
         self._known = known
         self._slot_of = slot_of
         self._entries: dict[int, _Entry] = {}
@@ -132,12 +134,14 @@ class Links:
 
     def write_to(self, identities: Records) -> None:
         """Write links into `identities` from now on."""
+        self.legs.resize(len(identities))
         self._underlying_slot = identities["underlying_slot"]
         self._twin_slot = identities["twin_slot"]
 
     def update(self, slot: int) -> None:
         """Note that `slot` was named, changed or retired."""
         known = self._known[slot]
+        self.legs.note_slot(slot)
         old, new = self._entries.get(slot, _NOTHING), _entry(known)
         if old != new:
             self._take_out(slot, old)
@@ -159,6 +163,7 @@ class Links:
 
     def forget(self, slot: int) -> None:
         """Drop what is held of a retired slot: another instrument will use it."""
+        self.legs.forget(slot)
         self._take_out(slot, self._entries.pop(slot, _NOTHING))
 
     def futures(self) -> dict[int, str]:
@@ -174,6 +179,7 @@ class Links:
 
     def note_id(self, instrument_id: int) -> None:
         """Note that the id means another slot, or that its slot has a name now."""
+        self.legs.note_id(instrument_id)
         self._link_options(self._by_underlying_id.get(instrument_id))
 
     def _age(self, slot: int) -> int:

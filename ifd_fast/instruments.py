@@ -37,15 +37,12 @@ from ifd_kernels.instruments import (
     reopen_slot,
     resolve_batch,
 )
-from ifd_kernels.layout import (
-    IDENTITY,
-    KIND_FUTURE,
-    NEED_SLOTS,
-    Ring,
-)
+from ifd_kernels.layout import IDENTITY, KIND_FUTURE, NEED_SLOTS, Ring
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from ifd_fast.packages import LegTable
 
 __all__ = ["Instruments"]
 
@@ -97,6 +94,7 @@ class Instruments:
         self._free: deque[int] = deque()
         self._vacant: set[int] = set()  # slots without an instrument: those free, and one grave
         self._links = Links(self._known, self.slot_of)
+        self.leg_table: LegTable = self._links.legs
         self._resize(capacity_slots)
 
     @property

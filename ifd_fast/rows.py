@@ -64,8 +64,9 @@ WINDOW_SCHEMA: Final = pl.Schema(
     }
 )
 VOTES: Final = ("bid_votes_1", "ask_votes_1", "bid_votes_10", "ask_votes_10")
+PACKAGED: Final = ("package_volume", "volatility_volume")
 FACTS_SCHEMA: Final = pl.Schema(
-    {**WINDOW_SCHEMA, "window_s": pl.Int32(), **dict.fromkeys(VOTES, pl.Int64())}
+    {**WINDOW_SCHEMA, "window_s": pl.Int32(), **dict.fromkeys((*VOTES, *PACKAGED), pl.Int64())}
 )
 
 GRADES: Final = np.array(["A", "B", "C", "D", "F"])
@@ -143,7 +144,7 @@ def _build(
             "window_end": rows["window_end_ns"],
             "trade_date": trade_dates[rows["session"]].astype("datetime64[D]"),
             **_measures(rows),
-            **{name: rows[name] for name in VOTES},
+            **{name: rows[name] for name in (*VOTES, *PACKAGED)},
         }
     )
     joined = frame.hstack(known.select("instrument_id", *_IDENTITY_TEXTS).get_columns())

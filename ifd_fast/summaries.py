@@ -15,6 +15,7 @@ def summarize(document: dict[str, Any]) -> str:
     blocks = [
         _records(counts),
         _block("trades", counts["trades"]),
+        _block("packages", counts["packages"]),
         _block("book health", {**counts["book"], "live_orders": counts["live_orders"]}),
         _block(
             "instruments",

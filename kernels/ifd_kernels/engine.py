@@ -42,6 +42,16 @@ from ifd_kernels.layout import (
     Records,
     Ring,
 )
+from ifd_kernels.packages import (
+    BOUGHT,
+    GROUPS,
+    SOLD,
+    Packages,
+    note_package,
+    seal_packages,
+    settle_packages,
+    withheld,
+)
 from ifd_kernels.pressure import (
     AHEAD_LIMIT_NS,
     EVENTS_AHEAD,
@@ -49,6 +59,7 @@ from ifd_kernels.pressure import (
     ROW_FACTS,
     ROW_REPORT,
     TRADES_AHEAD,
+    TRADES_COUNTED,
     TRADES_SNAPSHOT,
     Flow,
     add_trade,
@@ -78,38 +89,52 @@ class Engine(NamedTuple):
     ring: Ring
     book: Book
     flow: Flow
+    packages: Packages
     score: Score
     identities: Records  # (n,) IDENTITY
     actions: NDArray[np.int64]  # (256,): events applied, by action byte
 
 
 @kernel
-def hand_over(flow: Flow, score: Score, identities: Records) -> Integer:
+def hand_over(
+    flow: Flow, packages: Packages, score: Score, identities: Records, now_ns: Integer
+) -> Integer:
     """Give the scorer the contracts it has not seen, as known at the next instant.
 
-    Returns DONE, or NEED_VOTES with nothing handed over.
+    Not those of packages. Returns DONE, or NEED_VOTES with nothing handed over.
     """
     clock = flow.clock[0]
+    has_groups = packages.counters[GROUPS] > 0
+    if has_groups:
+        settle_packages(flow, packages, now_ns)
     status = check_votes_room(score, clock["fresh_count"])
     if status != DONE:
         return status
     for i in range(clock["fresh_count"]):
         index = flow.fresh[i]
         bucket = flow.buckets[index]
+        slot = index // (clock["open_mask"] + 1)
+        bucket["fresh"] = 0
+        bid_before, bid_after = bucket["scored_bid_volume"], bucket["bid_volume"]
+        ask_before, ask_after = bucket["scored_ask_volume"], bucket["ask_volume"]
+        if has_groups and packages.roles[slot] < 0:
+            bid_after -= withheld(packages, slot, bucket["second"], SOLD)
+            ask_after -= withheld(packages, slot, bucket["second"], BOUGHT)
+            if bid_after == bid_before and ask_after == ask_before:
+                continue
         note_flow(
             score,
             identities,
-            index // (clock["open_mask"] + 1),
+            slot,
             bucket["second"],
             clock["next_instant_ns"],
-            bucket["scored_bid_volume"],
-            bucket["bid_volume"],
-            bucket["scored_ask_volume"],
-            bucket["ask_volume"],
+            bid_before,
+            bid_after,
+            ask_before,
+            ask_after,
         )
-        bucket["scored_bid_volume"] = bucket["bid_volume"]
-        bucket["scored_ask_volume"] = bucket["ask_volume"]
-        bucket["fresh"] = 0
+        bucket["scored_bid_volume"] = bid_after
+        bucket["scored_ask_volume"] = ask_after
     clock["fresh_count"] = 0
     return DONE
 
@@ -187,7 +212,12 @@ def score_now(flow: Flow, score: Score, identities: Records, touch: Records) -> 
 
 @kernel
 def pass_time(
-    flow: Flow, score: Score, identities: Records, touch: Records, target_ns: Integer
+    flow: Flow,
+    packages: Packages,
+    score: Score,
+    identities: Records,
+    touch: Records,
+    target_ns: Integer,
 ) -> Integer:
     """Do, in order of time, everything due up to `target_ns`: seal, emit, then score.
 
@@ -198,7 +228,7 @@ def pass_time(
         if clock["joined_session"] != clock["session"]:
             return NEED_SESSION
         now = np.int64(clock["next_ns"])
-        status = hand_over(flow, score, identities)
+        status = hand_over(flow, packages, score, identities, now)
         if status != DONE:
             return status
         if now == (clock["sealed_second"] + 1) * SECOND_NS + clock["lateness_ns"]:
@@ -206,6 +236,8 @@ def pass_time(
             if ends_pane and clock["row_count"] + 2 * clock["slots"] > flow.rows.shape[0]:
                 return NEED_ROWS
             seal_second(flow)
+            if packages.counters[GROUPS] > 0:
+                seal_packages(flow, packages)
             if ends_pane:
                 finish_pane(flow, score, identities)
                 skip_silence(flow, target_ns)
@@ -245,13 +277,14 @@ def move_time(engine: Engine, ts_ns: Integer) -> Integer:
     """Settle what is due before an event at `ts_ns` is applied; begin event time with the first."""
     if engine.flow.clock[0]["watermark_ns"] < 0:
         start_clock(engine.flow, ts_ns)
-    return pass_time(engine.flow, engine.score, engine.identities, engine.book.touch, ts_ns)
+    touch = engine.book.touch
+    return pass_time(engine.flow, engine.packages, engine.score, engine.identities, touch, ts_ns)
 
 
 @kernel
-def take_trade(engine: Engine, i: Integer, ahead: bool) -> None:
-    """Add the trade at ring index `i` to flow, or count why it is none."""
-    ring, flow = engine.ring, engine.flow
+def take_trade(ring: Ring, flow: Flow, i: Integer, ahead: bool) -> bool:
+    """Add the trade at ring index `i` to flow, or count why it is none; return if it was added."""
+    counted = flow.counters[TRADES_COUNTED]
     if ring.flags[i] & F_SNAPSHOT:
         flow.counters[TRADES_SNAPSHOT] += 1
     elif ahead:
@@ -259,6 +292,15 @@ def take_trade(engine: Engine, i: Integer, ahead: bool) -> None:
     else:
         slot = np.int64(ring.slot[i])
         add_trade(flow, slot, ring.ts_event_ns[i], np.int64(ring.size[i]), ring.side[i])
+    return bool(flow.counters[TRADES_COUNTED] > counted)
+
+
+@kernel
+def take_package(ring: Ring, packages: Packages, i: Integer) -> None:
+    """Note the trade at ring index `i`, of a spread or of a leg, which was added to flow."""
+    slot, number = np.int64(ring.slot[i]), np.int64(ring.instrument_id[i])
+    size, side, is_print = np.int64(ring.size[i]), ring.side[i], ring.order_id[i] == 0
+    note_package(packages, slot, number, ring.ts_event_ns[i], size, side, is_print)
 
 
 @kernel
@@ -334,7 +376,8 @@ def advance(engine: Engine, stop: Integer, known: Integer) -> Integer:
             crossed = (state | np.int64(touch["state"])) & TOUCH_CROSSED
             note_touch(flow, slot, ts_ns, touch["ofi"] - ofi, bid, ask, crossed)
         if action == ACTION_TRADE:
-            take_trade(engine, i, ahead)
+            if take_trade(ring, flow, i, ahead) and engine.packages.roles[slot] != 0:
+                take_package(ring, engine.packages, i)
         if (bits & BOOK_CLEARED) != 0 or (flags & F_MAYBE_BAD_BOOK) != 0:
             take_marks(engine, i, bits, ts_ns)
     ring.cursor[CONSUMED] = stop

@@ -177,7 +177,8 @@ PANE: Final = np.dtype(
         ("ask_votes_1", "<i8"),
         ("bid_votes_10", "<i8"),  # contracts, at most 10 a second and side
         ("ask_votes_10", "<i8"),
-        ("pad", "<i8", (2,)),
+        ("package_volume", "<i8"),  # contracts of a spread's legs that its trades account for
+        ("volatility_volume", "<i8"),  # of these, of packages whose legs' deltas offset
     ]
 )
 

@@ -59,7 +59,6 @@ COUNTERS: Final = 16
 AHEAD_LIMIT_NS: Final = SECOND_NS
 LAG_LIMIT_NS: Final = 2 * SECOND_NS
 CROSSED_LIMIT_NS: Final = SECOND_NS
-
 # Which rows a ROW belongs to.
 ROW_REPORT: Final = 1
 ROW_FACTS: Final = 2
@@ -122,6 +121,8 @@ ROW: Final = np.dtype(
         ("ask_votes_1", "<i8"),
         ("bid_votes_10", "<i8"),
         ("ask_votes_10", "<i8"),
+        ("package_volume", "<i8"),
+        ("volatility_volume", "<i8"),
         ("bid_price_1e9", "<i8"),
         ("ask_price_1e9", "<i8"),
         ("underlying_mid2_1e9", "<i8"),  # bid + ask of the future as the window began
@@ -166,6 +167,8 @@ def clear_pane(panes: Records, index: Integer, pane: Integer) -> None:
     entry["ask_votes_1"] = 0
     entry["bid_votes_10"] = 0
     entry["ask_votes_10"] = 0
+    entry["package_volume"] = 0
+    entry["volatility_volume"] = 0
 
 
 @leaf

@@ -82,7 +82,10 @@ def start_clock(flow: Flow, ts_ns: Integer) -> None:
 
 @kernel
 def seal_second(flow: Flow) -> None:
-    """Fold the buckets of the first open second into their panes. O(slots that traded in it)."""
+    """Fold the buckets of the first open second into their panes. O(slots that traded in it).
+
+    Votes are those of contracts handed to the scorer: all of them have been, but packages.
+    """
     clock = flow.clock[0]
     second = clock["sealed_second"]
     row = second & clock["open_mask"]
@@ -95,10 +98,10 @@ def seal_second(flow: Flow) -> None:
         entry["ask_volume"] += bucket["ask_volume"]
         entry["unknown_volume"] += bucket["unknown_volume"]
         entry["trades"] += bucket["trades"]
-        entry["bid_votes_1"] += min(bucket["bid_volume"], 1)
-        entry["ask_votes_1"] += min(bucket["ask_volume"], 1)
-        entry["bid_votes_10"] += min(bucket["bid_volume"], 10)
-        entry["ask_votes_10"] += min(bucket["ask_volume"], 10)
+        entry["bid_votes_1"] += min(bucket["scored_bid_volume"], 1)
+        entry["ask_votes_1"] += min(bucket["scored_ask_volume"], 1)
+        entry["bid_votes_10"] += min(bucket["scored_bid_volume"], 10)
+        entry["ask_votes_10"] += min(bucket["scored_ask_volume"], 10)
         clock["pane_trades"] += bucket["trades"]
         bucket["second"] = -1
     flow.busy_count[row] = 0
@@ -156,6 +159,8 @@ def sum_panes(flow: Flow, slot: Integer, first: Integer, last: Integer, row: Any
     row["ask_votes_1"] = 0
     row["bid_votes_10"] = 0
     row["ask_votes_10"] = 0
+    row["package_volume"] = 0
+    row["volatility_volume"] = 0
     row["marks"] = 0
     for pane in range(first, last + 1):
         entry = flow.panes[base + (pane & clock["pane_mask"])]
@@ -169,6 +174,8 @@ def sum_panes(flow: Flow, slot: Integer, first: Integer, last: Integer, row: Any
         row["ask_votes_1"] += entry["ask_votes_1"]
         row["bid_votes_10"] += entry["bid_votes_10"]
         row["ask_votes_10"] += entry["ask_votes_10"]
+        row["package_volume"] += entry["package_volume"]
+        row["volatility_volume"] += entry["volatility_volume"]
         # Lag counts at the window's end, that is in its last pane.
         row["marks"] = (row["marks"] & ~MARK_LAGGING) | np.int64(entry["marks"])
         row["bid_price_1e9"] = entry["bid_price_1e9"]

@@ -13,8 +13,6 @@ An event is a dict as in `tests.oracle.engine`; a leg is (instrument_id, side, r
 
 from __future__ import annotations
 
-from typing import Any
-
 from tests.oracle.engine import SECOND, Event, Sessions, Settings, judge_trade, watermarks
 
 __all__ = ["HOLD", "Group", "hand_overs", "match", "package_groups"]
@@ -22,8 +20,8 @@ __all__ = ["HOLD", "Group", "hand_overs", "match", "package_groups"]
 HOLD = 10_000_000
 SIDES = "ABN"  # a seller hit the bid, a buyer lifted the ask, nobody knows
 COVERS = (
-    *("claim_legs", "find_held", "give_fresh", "note_package", "seal_packages"),
-    *("settle_packages", "withheld"),
+    *("claim_legs", "find_group", "give_fresh", "match_group", "note_package"),
+    *("seal_packages", "settle_packages", "withheld"),
 )
 
 Leg = tuple[int, str, int, int]
@@ -149,9 +147,3 @@ def hand_overs(
         taken = match(group.printed, group.claimed)
         hand(group.closes_ns, leg_id, ts_ns, {s: group.printed[s] - taken[s] for s in SIDES})
     return found
-
-
-def package_sums(groups: dict[tuple[int, int], Group], leg_id: int) -> Any:
-    """Return the contracts of a leg that were package flow, of all sides."""
-    mine = [group for (number, _), group in groups.items() if number == leg_id]
-    return sum(sum(match(group.printed, group.claimed).values()) for group in mine)
