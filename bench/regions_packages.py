@@ -6,8 +6,8 @@ from bench.workloads import Thunk, region
 from ifd_fast.framing import Framer
 from ifd_kernels.engine import advance
 from ifd_kernels.layout import CONSUMED, PUBLISHED
-from tests.strategies_engine import as_bytes, event
-from tests.test_packages import CALENDAR, MS, OPTION, PUT, START, Event, make_engine, print_of
+from tests.strategies_engine import OPTION, as_bytes, event
+from tests.test_packages import CALENDAR, MS, PUT, START, Event, make_engine, print_of
 
 __all__ = ["EVENTS", "apply_packages", "make_stream"]
 

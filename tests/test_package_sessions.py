@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import ifd_fast
-from ifd_fast.replaying import ReplayResult
+from ifd_fast.collecting import ReplayResult
 from ifd_fast.simulated_sessions import SimulatedSession
 from tests.test_negatives import DAY, light_world
 
