@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -212,32 +213,47 @@ def _fetch_groups(connection: DuckDBPyConnection) -> NDArray[Any]:
 def _exposures(
     connection: DuckDBPyConnection, groups: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return the cells of strikes, groups and types with exposure and sessions filled in."""
-    query = """
-        WITH session AS (
-            SELECT trade_date, sum(weight * share ORDER BY bin) AS amount,
-                sum(share ORDER BY bin) AS part
-            FROM seen JOIN shares USING (bin) GROUP BY ALL),
-        counted AS (
-            SELECT {key} AS key, min(strike) AS strike, min(group_id) AS group_id,
-                count(*) AS n, trade_date FROM listed GROUP BY {key}, trade_date)
-        SELECT key, min(strike) AS strike, min(group_id) AS group_id,
-            sum(n * coalesce(amount, 0) ORDER BY trade_date) AS exposure,
-            sum(coalesce(part, 0) ORDER BY trade_date) AS sessions
-        FROM counted LEFT JOIN session USING (trade_date) GROUP BY key
+    """Return the cells of strikes, groups and types with exposure and sessions filled in.
+
+    DuckDB counts, numpy adds day by day: a database adds doubles in any order, and its ordered
+    aggregates made the whole rebuild a quarter slower.
     """
-    tables = []
-    sizes = (None, len(groups), 2)
-    for key, size in zip(("strike_cell", "group_id", "option_type"), sizes, strict=True):
-        columns = connection.execute(query.replace("{key}", key)).fetchnumpy()
-        cells = np.zeros(len(columns["key"]) if size is None else size, COUNT)
-        at = columns["key"]
-        for name in ("strike", "exposure", "sessions"):
-            cells[name][at] = columns[name]
-        cells["group"][at] = columns["group_id"] if key == "strike_cell" else at
-        cells["moneyness"] = NO_CLASS
-        tables.append(cells)
-    return tables[0], tables[1], tables[2]
+    days = _observed_shares(connection)
+    listed = connection.execute(
+        "SELECT strike_cell, min(strike) AS strike, min(group_id) AS group_id, trade_date, "
+        "count(*) AS n FROM listed GROUP BY strike_cell, trade_date"
+    ).fetchnumpy()
+    strikes = np.zeros(int(listed["strike_cell"].max()) + 1 if len(listed["n"]) else 0, COUNT)
+    strikes["strike"][listed["strike_cell"]] = listed["strike"]
+    strikes["group"][listed["strike_cell"]] = listed["group_id"]
+    tables = (strikes, np.zeros(len(groups), COUNT), np.zeros(2, COUNT))
+    tables[1]["group"], tables[2]["group"] = np.arange(len(groups)), np.arange(2)
+    kind = groups["option_type"].astype(np.int64)
+    for day, amount, part in days:
+        here = listed["trade_date"] == day
+        cell, n = listed["strike_cell"][here], listed["n"][here]
+        group = strikes["group"][cell]
+        for table, key in zip(tables, (cell, group, kind[group]), strict=True):
+            counts = np.bincount(key, n, len(table))  # whole numbers: exact in any order
+            table["exposure"] += counts * amount
+            table["sessions"] += (counts > 0) * part
+    for table in tables:
+        table["moneyness"] = NO_CLASS
+    return tables
+
+
+def _observed_shares(
+    connection: DuckDBPyConnection,
+) -> list[tuple[np.datetime64, float, float]]:
+    """Return each past day with the season's share it observed, weighted and as it is."""
+    rows = connection.execute(
+        "SELECT trade_date, weight, list(share ORDER BY bin) FROM seen JOIN shares USING (bin) "
+        "GROUP BY trade_date, weight ORDER BY trade_date"
+    ).fetchall()
+    return [
+        (np.datetime64(day, "D"), float(weight) * math.fsum(shares), math.fsum(shares))
+        for day, weight, shares in rows
+    ]
 
 
 def _moneyness_exposure(connection: DuckDBPyConnection, groups: int) -> NDArray[Any]:
