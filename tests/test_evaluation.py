@@ -118,14 +118,14 @@ def test_finished_sessions_are_not_played_again(
 
 
 def test_hand_overs_are_the_flow(run: tuple[Path, dict[str, object]]) -> None:
-    """Contracts handed over are those of the windows: nothing is lost on the way to rivals."""
+    """Contracts handed over are those of the windows but packages: nothing else is lost."""
     out, _ = run
     plan = little_plan()
     folder = out / f"history-{plan.history_key()}" / "2026-01-05"
     facts = (
         pl.read_parquet(folder / "facts.parquet")
         .group_by("instrument_id")
-        .agg(pl.col("bid_volume", "ask_volume").sum())
+        .agg(pl.col("bid_volume", "ask_volume", "unknown_volume", "package_volume").sum())
     )
     handed = (
         pl.read_parquet(folder / "handovers.parquet")
@@ -134,9 +134,15 @@ def test_hand_overs_are_the_flow(run: tuple[Path, dict[str, object]]) -> None:
     )
     both = facts.join(handed, "instrument_id", suffix="_handed")
     # the close's last second is sealed but scored no more
-    short = (both["ask_volume"] - both["ask_volume_handed"]).sum()
+    slack = 0.002 * float(both["ask_volume"].sum())
     assert both.height == handed.height
-    assert 0 <= short <= 0.002 * float(both["ask_volume"].sum())
+    alone = both.filter(pl.col("package_volume") == 0)
+    assert 0 <= (alone["ask_volume"] - alone["ask_volume_handed"]).sum() <= slack
+    short = sum(both[f"{side}_volume"] - both[f"{side}_volume_handed"] for side in ("bid", "ask"))
+    packaged, unknown = both["package_volume"], both["unknown_volume"]
+    assert packaged.sum() > 0
+    assert ((packaged - unknown <= short) & (short >= 0)).all()
+    assert (short - packaged).clip(0).sum() <= 2 * slack
 
 
 def test_mirrored_sessions_alert_in_the_mirror(
