@@ -29,7 +29,10 @@ LIMIT_MB = 300
 
 
 def fill_store(store: Path, instruments: int, sessions: int = SESSIONS) -> None:
-    """Write generated facts straight into the store's tables, as ingest leaves them."""
+    """Write generated facts straight into the store's tables, as ingest leaves them.
+
+    Without hand-overs: what is rebuilt are the estimates. Ranks are a cost of their own.
+    """
     with open_store(store, write=True) as connection:
         connection.execute("SET memory_limit = '1GB'")
         for number in range(sessions):
@@ -48,7 +51,7 @@ def fill_store(store: Path, instruments: int, sessions: int = SESSIONS) -> None:
                 connection.execute(FACTS, parameters)
                 insert_pulses(connection, day)
                 connection.execute(
-                    "INSERT INTO coverage VALUES (?, ?, '', '', ?, ?, ?, ?, 276, 276, ?, 0, 0)",
+                    "INSERT INTO coverage VALUES (?, ?, '', '', ?, ?, ?, ?, 276, 276, ?, 0, NULL)",
                     [
                         day,
                         f"{number:064d}",

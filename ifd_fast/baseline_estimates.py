@@ -77,8 +77,6 @@ def estimate(connection: DuckDBPyConnection, as_of: dt.date, lookback: int) -> A
     """
     if lookback < 1:
         raise UsageError(f"`lookback_days` must be at least 1 session, was {lookback}.")
-    from ifd_fast.baseline_ranks import build_ranking
-
     history = read_history(connection, as_of, lookback)
     arrays = Arrays(
         as_of_day=epoch_day(as_of),
@@ -89,6 +87,12 @@ def estimate(connection: DuckDBPyConnection, as_of: dt.date, lookback: int) -> A
         underlyings=_pack_underlyings(history),
         season=history.season,
     )
+    kept = "SELECT count(*) FROM coverage WHERE trade_date < ? AND handovers IS NOT NULL"
+    if connection.execute(kept, [as_of]).fetchall()[0][0] == 0:
+        return arrays
+    # Only here: without hand-overs nothing is scored again, and the compiler costs 70 MB.
+    from ifd_fast.baseline_ranks import build_ranking
+
     return replace(arrays, ranking=build_ranking(connection, as_of, lookback, arrays))
 
 

@@ -20,8 +20,7 @@ from ifd_fast.baseline_cells import CELL, SEASON_BINS, UNDERLYING
 from ifd_fast.baseline_estimates import Arrays
 from ifd_fast.errors import DataError, IfdError
 from ifd_fast.ranking import Ranking, make_limits
-from ifd_kernels.ranks import BINS, CHANNELS, NODES, WINDOWS
-from ifd_kernels.signals import LIMITS
+from ifd_kernels.signals import BINS, CHANNELS, LIMITS, NODES, WINDOWS
 
 __all__ = ["HEADER", "load_arrays", "publish_arrays"]
 

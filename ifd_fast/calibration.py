@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ifd_fast.errors import DataError
-from ifd_kernels.evidence import (
+from ifd_kernels.signals import (
     LOG_ODDS_LIMIT,
     MAX_ANOMALY,
     MAX_COORDINATION,

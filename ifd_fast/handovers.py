@@ -14,9 +14,10 @@ import polars as pl
 from ifd_fast.errors import IfdError
 from ifd_fast.scores import grow_score, take_signals
 from ifd_kernels.layout import DONE, SECOND_NS, TOUCH
-from ifd_kernels.ranks import BINS, CHANNELS, LEVELS, STEPS, WINDOWS, Tally
+from ifd_kernels.ranks import LEVELS, STEPS, Tally
 from ifd_kernels.rescoring import FOR_SIGNALS, HANDOVER, rescore_session
 from ifd_kernels.score_state import HEAD, KEPT, NEVER, VOTE
+from ifd_kernels.signals import BINS, CHANNELS, WINDOWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,17 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ifd_kernels.ranks import (
-    BINS,
-    CHANNELS,
-    FIRST_LEVEL,
-    LEVEL_STEP,
-    LEVELS,
-    NODE_STEP,
-    NODES,
-    STEPS_A_UNIT,
-    WINDOWS,
-)
+from ifd_kernels.ranks import FIRST_LEVEL, LEVEL_STEP, LEVELS, STEPS_A_UNIT
+from ifd_kernels.signals import BINS, CHANNELS, NODE_STEP, NODES, WINDOWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

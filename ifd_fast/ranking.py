@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ifd_fast.calibration import Calibration, load_calibration
-from ifd_kernels.evidence import MAX_ANOMALY, MAX_COORDINATION
-from ifd_kernels.ranks import BINS, CHANNELS, NODE_STEP, NODES, WINDOWS
-from ifd_kernels.signals import LIMITS
+from ifd_kernels.signals import (
+    BINS,
+    CHANNELS,
+    LIMITS,
+    MAX_ANOMALY,
+    MAX_COORDINATION,
+    NODE_STEP,
+    NODES,
+    WINDOWS,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

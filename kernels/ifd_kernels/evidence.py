@@ -32,6 +32,7 @@ from ifd_kernels.layout import (
     Integer,
     Records,
 )
+from ifd_kernels.signals import LOG_ODDS_LIMIT, MAX_ANOMALY, MAX_COORDINATION, MAX_DECADES
 
 __all__ = [
     "anomaly_log_odds",
@@ -79,11 +80,7 @@ MAX_SESSION_VOTES: Final = 1e9
 MIN_SHARE: Final = 1e-5  # of a session's votes, however quiet the hour
 BIN_NS: Final = 300_000_000_000  # of the season
 
-LOG_ODDS_LIMIT: Final = 12.0
 MAX_DEVIATE: Final = 30.0
-MAX_DECADES: Final = 12.0  # below the null line
-MAX_ANOMALY: Final = 6.0  # standard deviations
-MAX_COORDINATION: Final = 6.0
 
 MIN_RATIO_SD: Final = 0.25
 MAX_RATIO: Final = 100.0  # no log ratio of contracts comes near it

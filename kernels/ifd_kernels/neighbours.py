@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 
 from ifd_kernels._jit import kernel
-from ifd_kernels.evidence import MAX_COORDINATION, bounded
+from ifd_kernels.evidence import bounded
 from ifd_kernels.layout import KIND_PUT, Integer, Records
 from ifd_kernels.score_state import BEST_RANK, NEIGHBOURS, SLOTS, Score
+from ifd_kernels.signals import MAX_COORDINATION
 from ifd_kernels.votes import can_score
 
 __all__ = ["coordination", "lean_of", "sides_as_strong"]

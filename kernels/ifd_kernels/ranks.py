@@ -15,15 +15,11 @@ from numpy.typing import NDArray
 
 from ifd_kernels._jit import kernel
 from ifd_kernels.score_state import Score
+from ifd_kernels.signals import BINS, NODE_STEP, NODES
 
 __all__ = ["Tally", "bin_of", "count_levels", "count_residual", "rank_of"]
 
-CHANNELS: Final = 5
-WINDOWS: Final = 4
-BINS: Final = 14  # half decades of expected votes, from .001 on
 LEAST_VOTES: Final = 0.001
-NODES: Final = 97
-NODE_STEP: Final = 0.25  # of a residual
 STEPS: Final = 384  # of the samples' histogram
 STEPS_A_UNIT: Final = 16
 LEVELS: Final = 140  # ranks at which false episodes are counted

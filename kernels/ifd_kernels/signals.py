@@ -16,6 +16,18 @@ CELL_DTE: Final = 2  # (type, DTE class)
 CELL_TYPE: Final = 3  # type
 CELL_NONE: Final = 4  # no history at all: the other fields are zero
 
+# The shape of the rank tables, and bounds of what adds to a confidence: here, where numba isn't
+# imported, for those who only read or write array files.
+CHANNELS: Final = 5
+WINDOWS: Final = 4
+BINS: Final = 14  # half decades of expected votes, from .001 on
+NODES: Final = 97
+NODE_STEP: Final = 0.25  # of a residual
+MAX_ANOMALY: Final = 6.0  # standard deviations
+MAX_COORDINATION: Final = 6.0
+LOG_ODDS_LIMIT: Final = 12.0
+MAX_DECADES: Final = 12.0  # below the null line
+
 # What 20 sessions say about a slot, as of the session's open.
 EXPECTED: Final = np.dtype(
     [
