@@ -11,7 +11,7 @@ from tests.test_packages import CALENDAR, MS, PUT, START, Event, make_engine, pr
 
 __all__ = ["EVENTS", "apply_packages", "make_stream"]
 
-EVENTS = 750
+EVENTS = 12_000
 SPACING_NS = 11 * MS
 
 
@@ -30,8 +30,8 @@ def make_stream() -> list[Event]:
 
 @region("packages.note_package", events=EVENTS)
 def apply_packages() -> Thunk:
-    """Apply them over three seconds, each sealed and scored; no other trades."""
-    engine = make_engine(spreads=[CALENDAR])
+    """Apply them over 44 seconds, each sealed and scored; no other trades."""
+    engine = make_engine(spreads=[CALENDAR], ring_capacity_events=16_384)
     framer = Framer(engine.state.ring, 3)
     engine.feed(framer, as_bytes([event(START, "A", "B"), event(START + 300 * SPACING_NS, "N")]))
     for _ in framer.frames(as_bytes(make_stream()), None):

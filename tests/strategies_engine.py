@@ -197,6 +197,7 @@ def make_engine(
     *,
     instruments: int = 1,
     kind: type[FlowEngine] = FlowEngine,
+    ring_capacity_events: int = 1024,
     **changes: Any,
 ) -> FlowEngine:
     """Return an engine with everything at its smallest, an option and its future defined."""
@@ -204,7 +205,7 @@ def make_engine(
         window_s=settings["window_s"],
         window_step_s=settings["step_s"],
         lateness_s=settings["lateness_ns"] / SECOND,
-        ring_capacity_events=1024,
+        ring_capacity_events=ring_capacity_events,
         book_capacity_orders=16,
         book_capacity_instruments=instruments,
         **changes,

@@ -53,10 +53,12 @@ def spread_of(number: int) -> Any:
     return define(number, name, "S", leg_count=len(legs), legs=legs)
 
 
-def make_engine(settings: dict[str, int] = SETTINGS, spreads: Sequence[int] = ()) -> FlowEngine:
+def make_engine(
+    settings: dict[str, int] = SETTINGS, spreads: Sequence[int] = (), **changes: Any
+) -> FlowEngine:
     """Return an engine that knows two options, their future and the spreads of `spreads`."""
     interval_s = settings.get("interval_ns", SECOND) / SECOND
-    engine = make_plain_engine(settings, scoring_interval_s=interval_s)
+    engine = make_plain_engine(settings, scoring_interval_s=interval_s, **changes)
     for number in spreads:
         engine.instruments.add_definition(spread_of(number))
     engine.instruments.add_definition(define(PUT, NAMES[PUT], "P"))
