@@ -62,7 +62,7 @@ def test_expected_votes_by_hand() -> None:
 @pytest.mark.parametrize("case", [(20, 3, 2.0, 2.0), (5, 5, 1.0, 1.0), (60, 0, 0.5, 0.7)])
 def test_surprise_is_the_rules(case: tuple[float, float, float, float]) -> None:
     """The surprise is the engine's own, whose oracle says so."""
-    for channel, dispersion in enumerate((1.5, 4.0)):
+    for channel, dispersion in enumerate((1.5, 1.0, 1.3, 1.4, 4.0)):
         x, y, mean_x, mean_y = (np.array([one], np.float64) for one in case)
         actual = surprise(x, y, mean_x, mean_y, dispersion)
         assert actual[0] == pytest.approx(oracle.surprise(*case, channel))

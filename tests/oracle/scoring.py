@@ -7,6 +7,7 @@ from typing import Any
 from tests.oracle import evidence, neighbours, ranks, verdict
 from tests.oracle.votes import (
     SECOND_NS,
+    SIDES,
     WINDOWS_S,
     changed,
     paired_votes,
@@ -51,6 +52,7 @@ class Scorer:
         self.twins = {n: slot["twin"] for n, slot in enumerate(slots) if slot["twin"] is not None}
         self.flows: list[dict[str, Any]] = []
         self.mids: dict[int, list[int | None]] = {}
+        self.said: dict[int, int] = {}  # how each slot's mid moved when a fact last said so
         self.before_ns = -1
         self.runs: dict[Any, dict[str, Any]] = {}
         self.best: list[list[dict[str, Any]]] = [[{"rank": 0.0}, {"rank": 0.0}] for _ in slots]
@@ -174,21 +176,45 @@ class Scorer:
         """Return whether the slot can be scored and is of the kind; all have one expiry here."""
         return self.can_score(slot) and self.slots[slot]["kind"] == kind
 
+    def move(self, slot: int, mark: int) -> int:
+        """Return the sign of the slot's move from the mark five before `mark` to it."""
+        none: list[int | None] = [None] * len(self.slots)
+        then = self.mids.get(mark - 5, none)[slot]
+        now = self.mids.get(mark, none)[slot]
+        if then is None or now is None:
+            return 0
+        return (now > then) - (now < then)
+
+    def say(self, flow: dict[str, Any], mark: int) -> None:
+        """Take a fact: it says how the mids of its slot and its twin had moved at `mark`."""
+        self.flows.append(flow)
+        for slot in (flow["slot"], self.twins.get(flow["slot"])):
+            if slot is not None:
+                self.said[slot] = self.move(slot, mark)
+
+    def note_moves(self, now_ns: int, mark: int) -> None:
+        """Take an empty fact of each strike, both legs of it traded, whose mids turned."""
+        for slot, twin in sorted(self.twins.items()):
+            lately = [
+                flow["slot"]
+                for flow in self.flows
+                if self.before_ns - flow["instant_ns"] < 300 * SECOND_NS
+                and any(flow[side][1] > flow[side][0] for side in SIDES)
+            ]
+            turned = any(self.move(leg, mark) != self.said.get(leg, 0) for leg in (slot, twin))
+            if twin > slot and slot in lately and twin in lately and turned:
+                empty = dict.fromkeys(SIDES, (0, 0))
+                second = now_ns // SECOND_NS - 1
+                self.say({"slot": slot, "second": second, "instant_ns": now_ns, **empty}, mark)
+
     def moves_with(self, slot: int, side: int, now_ns: int) -> bool:
         """Return whether the slot fell while sold (side 0), or rose while bought (side 1).
 
         From the mark five before the last one to the last one.
         """
-        mark = now_ns // (60 * SECOND_NS)
-        none: list[int | None] = [None] * len(self.slots)
-        then = self.mids.get(mark - 5, none)[slot]
-        now = self.mids.get(mark, none)[slot]
-        if then is None or now is None:
-            return False
+        moved = self.move(slot, now_ns // (60 * SECOND_NS))
         found = votes(self.flows, slot, now_ns, (0, 300), 1, self.twins)
-        return (
-            (now > then and found[1] > found[0]) if side else (now < then and found[0] > found[1])
-        )
+        return (moved > 0 and found[1] > found[0]) if side else (moved < 0 and found[0] > found[1])
 
     def judged(self, slot: int, side: int, best: Any, now_ns: int) -> dict[str, Any]:
         """Return the whole signal of one side, whether or not it is one."""
@@ -233,10 +259,14 @@ class Scorer:
         self, now_ns: int, flows: list[dict[str, Any]], mids: list[int | None]
     ) -> list[dict[str, Any]]:
         """Score all that changed, with the flow handed over now; return the signals."""
-        self.flows += flows
         mark = now_ns // (60 * SECOND_NS)
-        for skipped in range(max(self.mids, default=mark - 1) + 1, mark + 1):
+        last = max(self.mids, default=mark - 1)
+        for flow in flows:
+            self.say(flow, last)
+        for skipped in range(last + 1, mark + 1):
             self.mids[skipped] = mids
+        if mark > last:
+            self.note_moves(now_ns, mark)
         slots = [
             n
             for n in range(len(self.slots))
