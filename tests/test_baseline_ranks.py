@@ -66,6 +66,7 @@ def sessions() -> list[PastSession]:
     return [past(seed) for seed in range(5)]
 
 
+@pytest.mark.jit
 def test_five_sessions_make_ranks_that_are_ready() -> None:
     """Tables and line come out, the same each time; episodes a session fall with the rank."""
     found = rank_sessions(sessions(), SEASON)
@@ -84,6 +85,7 @@ def test_a_single_session_can_not_rank_itself() -> None:
     assert not rank_sessions([silent, silent], SEASON).ready
 
 
+@pytest.mark.jit
 @pytest.mark.parametrize("change", [mirrored, turned])
 def test_ranks_do_not_depend_on_side_or_order(change: Any) -> None:
     """Buying and selling swapped, or slots numbered otherwise, give the same to the last bit."""
@@ -127,6 +129,7 @@ def write_handovers(folder: Path, trade_date: dt.date, open_ns: int, ids: list[i
     frame.write_parquet(folder / "handovers.parquet")
 
 
+@pytest.mark.jit
 def test_the_store_gives_ranks_and_the_file_keeps_them(tmp_path: Path) -> None:
     """Sessions with hand-overs rank, those without count for nothing; a changed one is replaced."""
     option = {

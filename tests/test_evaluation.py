@@ -23,7 +23,7 @@ from ifd_fast.evaluation_calibration import calibrate
 from ifd_fast.evaluation_suites import mirror_differences, summarize_run
 from ifd_fast.world import World, load_world
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.jit, pytest.mark.slow]
 
 
 def little_world() -> World:

@@ -48,6 +48,7 @@ def most_faults(orders: int) -> tuple[int, int, list[int]]:
 
 
 @pytest.mark.skipif(not books.HAS_SMALL_PAGES, reason="the system can't be asked for small pages")
+@pytest.mark.jit
 def test_no_batch_pays_for_growth() -> None:
     """While the table grows from 2^17 places to 2^19, no 64 events meet more than a few pages."""
     most, at, capacities = most_faults(3 << 17)

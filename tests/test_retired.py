@@ -76,6 +76,9 @@ def market() -> bytes:
     return b"".join(parts)
 
 
+pytestmark = [pytest.mark.jit, pytest.mark.slow]
+
+
 @pytest.fixture(scope="module")
 def stream() -> bytes:
     """Return the stream of all tests here."""
