@@ -16,7 +16,16 @@ SLOTS = 4096
 @region(
     "scoring.score_instant",
     events=INSTANTS,
-    covers=("votes", "evidence", "verdict", "mids", "weighing", "ranks", "neighbours"),
+    covers=(
+        "votes",
+        "evidence",
+        "verdict",
+        "mids",
+        "weighing",
+        "ranks",
+        "neighbours",
+        "companions",
+    ),
 )
 def score_instant() -> Thunk:
     """Score a minute of instants of 600 slots, 30 buckets a second, half an hour into a day."""

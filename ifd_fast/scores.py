@@ -60,6 +60,7 @@ _BY_SLOT: Final[dict[str, int]] = {
     "best": 0,
     "grain_s": 0,
     "neighbours": -1,
+    "steps": 0,
 }
 
 
@@ -128,6 +129,7 @@ def allocate_score(
         neighbours=np.full((slots, NEIGHBOURS), -1, np.int32),
         shares=np.zeros(5, np.float64),
         levels=np.zeros(2, np.float64),
+        steps=np.zeros((slots, 2), np.int64),
         cursor=np.zeros(CURSORS, np.int64),
         expected=unknown_expected(slots),
         season=np.linspace(0.0, 1.0, SEASON_BINS + 1),

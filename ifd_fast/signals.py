@@ -121,6 +121,8 @@ class InstitutionalSignalV3:
     expected_for: float = 0.0
     expected_against: float = 0.0
     coordination: float = 0.0
+    in_step: float = 0.0
+    companion_decades: float = 0.0
     volume_concentration: float = 0.0
     time_persistence: float = 0.5
     baseline_cell: str = "none"
@@ -193,6 +195,8 @@ SIGNAL_SCHEMA: Final = pl.Schema(
         "expected_for": pl.Float64(),
         "expected_against": pl.Float64(),
         "coordination": pl.Float64(),
+        "in_step": pl.Float64(),
+        "companion_decades": pl.Float64(),
         "volume_concentration": pl.Float64(),
         "time_persistence": pl.Float64(),
         "baseline_cell": pl.String(),
@@ -231,6 +235,8 @@ _COPIED: Final = {
     "expected_for": "expected_for",
     "expected_against": "expected_against",
     "coordination": "coordination",
+    "in_step": "in_step",
+    "companion_decades": "companion_decades",
     "volume_concentration": "volume_concentration",
     "time_persistence": "persistence",
     "baseline_sessions": "sessions",

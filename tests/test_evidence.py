@@ -64,19 +64,24 @@ def test_log_ratio_and_zscore_mirror_exactly(bid: int, ask: int, mean: float, sd
     assert one == pytest.approx(oracle.zscore(ratio, mean, sd, 20.0), rel=TOLERANCE)
 
 
-@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 100), st.booleans())
+maker_facts = st.tuples(st.integers(0, 100), st.booleans(), st.floats(0, 1), st.floats(0, 40))
+
+
+@given(st.integers(0, 300), st.integers(0, 300), maker_facts, st.floats(0, 1), st.floats(0, 9))
 def test_maker_probability_equals_its_oracle(
-    against: int, towards: int, paired: int, crush: bool
+    against: int, towards: int, facts: tuple[int, bool, float, float], step: float, rank: float
 ) -> None:
-    """It lies in [0, 1), and an unpaired vote on the larger side never raises it."""
+    """It lies in [0, 1), rises with each fact, and falls with votes on the larger side."""
     total = against + towards
-    actual = kernels.maker_probability(against, total, paired, crush)
-    expected = oracle.maker_probability(against, total, paired, crush)
+    actual = kernels.maker_probability(against, total, *facts)
+    expected = oracle.maker_probability(against, total, *facts)
     assert actual == pytest.approx(expected, rel=TOLERANCE, abs=1e-12)
     assert 0 <= actual < 1
     if towards >= against:
-        more = kernels.maker_probability(against, total + 1, paired, crush)
-        assert more <= actual + 1e-12
+        assert kernels.maker_probability(against, total + 1, *facts) <= actual + 1e-12
+    paired, _, in_step, decades = facts
+    more = (paired + 1, True, in_step + step, decades + rank)
+    assert kernels.maker_probability(against, total, *more) >= actual - 1e-12
 
 
 @given(votes, votes, votes, votes)

@@ -85,6 +85,10 @@ MAX_DEVIATE: Final = 30.0
 MIN_RATIO_SD: Final = 0.25
 MAX_RATIO: Final = 100.0  # no log ratio of contracts comes near it
 MAX_RATIO_MEAN: Final = 20.0  # a mean beyond it, or NaN, is no mean
+# P(maker): from where to where a fact begins to say so, and says it wholly.
+TWO_SIDED: Final = (0.5, 1.0)  # twice the lesser side's share of votes
+IN_STEP: Final = (0.2, 0.5)  # share of votes in step with an option of the other type
+COMPANION: Final = (1.75, 2.5)  # decades
 NORMAL_90: Final = 1.2815515655446004
 MARKS_F: Final = MARK_TAPE_GAP | MARK_STALE | MARK_UNMAPPED | MARK_PARTLY_OBSERVED
 MARKS_D: Final = MARK_BAD_BOOK | MARK_LAGGING | MARK_CROSSED
@@ -225,16 +229,27 @@ def percentile_rank(value: float, expected: Records, slot: int) -> float:
 
 
 @kernel
-def maker_probability(against: float, total: float, paired: float, crush: bool) -> float:
-    """Return how likely a maker's flow is: two-sided, straddles in step, volatility sold.
+def ramp(value: float, span: tuple[float, float]) -> float:
+    """Return 0 up to the span's start, 1 from its end on, and a straight line between."""
+    return bounded((value - span[0]) / (span[1] - span[0]), 0.0, 1.0)
+
+
+@kernel
+def maker_probability(
+    against: float, total: float, paired: float, crush: bool, in_step: float, decades: float
+) -> float:
+    """Return how likely a maker's flow is: two-sided, or of volatility, calls and puts alike.
 
     Votes (cap 1) of the 300 s window; `paired` are those of the pair filter, not in `total`.
+    `in_step` and `decades` of companions are those of SIGNAL.
     """
     lesser = against if against < total - against else total - against
-    two_sided = 2.0 * lesser / (total + 2.0)
+    two_sided = ramp(2.0 * lesser / (total + 2.0), TWO_SIDED)
     straddles = paired / (paired + total + 2.0)
     crushed = 0.6 if crush else 0.0
-    return 1.0 - (1.0 - 0.8 * two_sided) * (1.0 - 0.9 * straddles) * (1.0 - crushed)
+    direction = (1.0 - 0.95 * ramp(in_step, IN_STEP)) * (1.0 - 0.9 * ramp(decades, COMPANION))
+    single = (1.0 - 0.8 * two_sided) * (1.0 - 0.9 * straddles) * (1.0 - crushed)
+    return 1.0 - single * direction
 
 
 @kernel

@@ -114,6 +114,7 @@ class Score(NamedTuple):
     neighbours: NDArray[np.int32]  # (n, 4) slots of the strikes beside, same type; -1: none
     shares: NDArray[np.float64]  # (5,) season's share of the windows and of today, at NOW
     levels: NDArray[np.float64]  # (2,) expected votes of a session: all calls, all puts
+    steps: NDArray[np.int64]  # (n, 2) scratch: seconds in step with the slot at hand, the last
     cursor: NDArray[np.int64]  # (CURSORS,)
     expected: Records  # (n,) EXPECTED
     season: NDArray[np.float64]  # (b + 1,)

@@ -10,6 +10,7 @@ columns swapped.
 from __future__ import annotations
 
 from ifd_kernels._jit import kernel
+from ifd_kernels.companions import companion_decades, in_step_share
 from ifd_kernels.layout import (
     DONE,
     MARK_BAD_BOOK,
@@ -126,6 +127,8 @@ def fill_evidence(
     twin = int(identities[slot]["twin_slot"])
     crush = twin >= 0 and falls_while_sold(score, slot, side)
     out["crush"] = 1 if crush and falls_while_sold(score, twin, side) else 0
+    out["in_step"] = in_step_share(score, identities, slot, side)
+    out["companion_decades"] = companion_decades(score, identities, slot, side)
     out["coordination"] = coordination(score, identities, slot, side)
     family = float(score.cursor[FAMILY])
     out["q"] = family / sides_as_strong(score, best[BEST_RANK])

@@ -121,6 +121,8 @@ SIGNAL: Final = np.dtype(
         ("straddle", "<i4"),
         ("crush", "<i4"),  # call and put fell while sold, or rose while bought
         ("anomaly", "<i4"),
+        ("in_step", "<f8"),  # share of votes in step with a companion's, beyond chance
+        ("companion_decades", "<f8"),  # evidence of the same side in options of the other type
         ("volume_concentration", "<f8"),  # of contracts
         ("persistence", "<f8"),
         ("pressure_confidence", "<f8"),

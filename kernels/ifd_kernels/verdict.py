@@ -120,7 +120,9 @@ def judge_maker(out: Records, i: int) -> None:
     bid, ask = float(row["bid_votes"]), float(row["ask_votes"])
     paired = float(row["paired_votes"])
     against = bid if row["side"] > 0 else ask
-    row["maker_probability"] = maker_probability(against, bid + ask, paired, row["crush"] > 0)
+    row["maker_probability"] = maker_probability(
+        against, bid + ask, paired, row["crush"] > 0, row["in_step"], row["companion_decades"]
+    )
     row["straddle"] = 1 if paired > STRADDLE_SHARE * (bid + ask + paired) else 0
 
 
@@ -259,6 +261,8 @@ def score_record(
     row["ask_votes"] = bounded(ask * each, 0.0, ask if ask < RECORD_S else RECORD_S)
     row["paired_votes"] = 0.0
     row["crush"] = 0
+    row["in_step"] = 0.0
+    row["companion_decades"] = 0.0
     row["coordination"] = 0.0
     row["side"] = 1 if ask > bid else -1 if bid > ask else 0
     row["kind"] = kind

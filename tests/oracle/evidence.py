@@ -126,15 +126,24 @@ def upper_rank(value: float, knots: list[float]) -> float:
     return bounded(100.0 - 50.0 * math.erfc(beyond / math.sqrt(2)), 90.0, 100.0)
 
 
-def maker_probability(against: float, total: float, paired: float, crush: bool) -> float:
-    """Return how likely a maker's flow is: two-sided, straddles in step, volatility sold.
+def maker_probability(
+    against: float, total: float, paired: float, crush: bool, in_step: float, decades: float
+) -> float:
+    """Return how likely a maker's flow is: each fact that says so leaves less room for doubt.
 
     Votes (cap 1) of the 300 s window; `paired` are those of the pair filter, not in `total`.
+    Two-sided from a quarter of the votes on, wholly at a half; in step from a fifth to a half of
+    the votes; evidence of companions from 1.75 to 2.5 decades.
     """
-    lesser = min(against, total - against)
-    two_sided = 2 * lesser / (total + 2)
-    straddles = paired / (paired + total + 2)
-    return 1 - (1 - 0.8 * two_sided) * (1 - 0.9 * straddles) * (1 - 0.6 * crush)
+    two_sided = 2 * min(against, total - against) / (total + 2)
+    doubts = [
+        1 - 0.8 * bounded((two_sided - 0.5) / 0.5, 0.0, 1.0),
+        1 - 0.9 * paired / (paired + total + 2),
+        1 - 0.6 * crush,
+        1 - 0.95 * bounded((in_step - 0.2) / 0.3, 0.0, 1.0),
+        1 - 0.9 * bounded((decades - 1.75) / 0.75, 0.0, 1.0),
+    ]
+    return 1 - math.prod(doubts)
 
 
 def confidence(log_odds: float) -> float:

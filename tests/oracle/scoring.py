@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle import evidence, neighbours, ranks, verdict
+from tests.oracle import companions, evidence, neighbours, ranks, verdict
 from tests.oracle.votes import (
     SECOND_NS,
     SIDES,
@@ -172,6 +172,14 @@ class Scorer:
         towards = (1 if side else -1) * (1 if own["kind"] == 1 else -1)
         return neighbours.coordination(leans, near, slot, towards)
 
+    def companions(self, slot: int) -> list[int]:
+        """Return the options of the other type; all have one expiry and future here."""
+        return [n for n in range(len(self.slots)) if self.is_option_like(n, 3 - self.kind(slot))]
+
+    def kind(self, slot: int) -> int:
+        """Return 1 for a call, 2 for a put."""
+        return int(self.slots[slot]["kind"])
+
     def is_option_like(self, slot: int, kind: int) -> bool:
         """Return whether the slot can be scored and is of the kind; all have one expiry here."""
         return self.can_score(slot) and self.slots[slot]["kind"] == kind
@@ -235,6 +243,13 @@ class Scorer:
         family = sum(self.can_score(n) for n in range(len(self.slots)))
         found_ranks = [[one["rank"] for one in both] for both in self.best]
         row["q"] = family / neighbours.sides_as_strong(found_ranks, best["rank"])
+        beside = self.companions(slot)
+        row["in_step"] = companions.in_step_share(
+            flows, slot, side, now_ns, best["window_s"], beside, self.twins
+        )
+        row["companion_decades"] = companions.companion_decades(
+            [found_ranks[n][side] for n in beside], found_ranks[twin][side] if twin in beside else 0
+        )
         row["coordination"] = self.agreement(slot, side, now_ns)
         return verdict.judge(row, self.expected[slot], self.profile, self.limits)
 

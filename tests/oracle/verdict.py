@@ -74,7 +74,12 @@ def judge_maker(row: dict[str, Any]) -> None:
     total = row["bid_votes"] + row["ask_votes"]
     against = row["bid_votes"] if sign > 0 else row["ask_votes"]
     row["maker_probability"] = evidence.maker_probability(
-        against, total, row["paired_votes"], bool(row["crush"])
+        against,
+        total,
+        row["paired_votes"],
+        bool(row["crush"]),
+        row["in_step"],
+        row["companion_decades"],
     )
     row["straddle"] = int(row["paired_votes"] > 0.5 * (total + row["paired_votes"]))
 
@@ -108,7 +113,8 @@ def score_record(
     votes = [min(trades * side / known, side, 300.0) if known else 0.0 for side in (bid, ask)]
     row: dict[str, Any] = {
         "bid_volume": bid, "ask_volume": ask, "bid_votes": votes[0], "ask_votes": votes[1],
-        "paired_votes": 0, "crush": 0, "coordination": 0.0, "q": 1.0, "rank": 0.0, "kind": kind,
+        "paired_votes": 0, "crush": 0, "in_step": 0.0,
+        "companion_decades": 0.0, "coordination": 0.0, "q": 1.0, "rank": 0.0, "kind": kind,
         "side": (ask > bid) - (bid > ask), "marks": marks, "persistence": 0.5, "deviate": 0.0,
     }  # fmt: skip
     share = evidence.bounded(share, evidence.MIN_SHARE, 1.0)
