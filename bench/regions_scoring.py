@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from bench.scoring_feed import quiet_market, rows_between, run_full, run_instants
+from bench.scoring_feed import (
+    quiet_market,
+    rows_between,
+    run_companions,
+    run_full,
+    run_instants,
+)
 from bench.workloads import Thunk, region
 from ifd_kernels.layout import SECOND_NS
-from ifd_kernels.score_state import NOW
+from ifd_kernels.score_state import BEST_WINDOW, NOW
 
-__all__ = ["score_instant", "score_instant_full"]
+__all__ = ["in_step_share", "score_instant", "score_instant_full"]
 
 INSTANTS = 60
 SLOTS = 4096
+LONGEST = 3  # window
 
 
 @region(
@@ -44,3 +51,12 @@ def score_instant_full() -> Thunk:
     run_instants(*state, market.flow, 0, 1900)
     now_ns = int(market.score.cursor[NOW])
     return lambda: run_full(*state, now_ns + SECOND_NS // 10, 1)
+
+
+@region("companions.in_step_share", events=100)
+def in_step_share() -> Thunk:
+    """Ask both sides of fifty of 600 slots for their companions, over a busy half hour."""
+    market = quiet_market(600, 2000, 30)
+    run_instants(market.score, market.identities, market.touch, market.flow, 0, 1900)
+    market.score.best[:, :, BEST_WINDOW] = LONGEST
+    return lambda: run_companions(market.score, market.identities, 50)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ifd_fast import scores
 from ifd_fast.profiles import Profile
 from ifd_kernels._jit import kernel
+from ifd_kernels.companions import companion_decades, in_step_share
 from ifd_kernels.layout import DONE, IDENTITY, KIND_CALL, KIND_PUT, SECOND_NS, TOUCH, Records
 from ifd_kernels.rescoring import HANDOVER
 from ifd_kernels.score_state import Score
@@ -24,6 +25,7 @@ __all__ = [
     "hand_overs",
     "quiet_market",
     "rows_between",
+    "run_companions",
     "run_full",
     "run_instants",
 ]
@@ -94,6 +96,17 @@ def run_instants(
         if score_instant(score, instant_ns, identities, touch) != DONE:
             return -1
     return row
+
+
+@kernel
+def run_companions(score: Score, identities: Records, slots: int) -> float:
+    """Ask both sides of the first `slots` slots for their companions; return a sum of answers."""
+    found = 0.0
+    for slot in range(slots):
+        for side in range(2):
+            found += in_step_share(score, identities, slot, side)
+            found += companion_decades(score, identities, slot, side)
+    return found
 
 
 @kernel
