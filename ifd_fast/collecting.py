@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from ifd_fast import __version__
-from ifd_fast.alignment import give_back_free
+from ifd_fast.alignment import give_back_free, keep_heap_whole
 from ifd_fast.digests import FactsDigest, RunDigests
 from ifd_fast.draining import SCHEMAS, Drain
 from ifd_fast.summaries import summarize
@@ -110,6 +110,7 @@ class Collector(Drain):
     def __init__(self, engine: FlowEngine, folder: RunFolder | None = None) -> None:
         """Collect from `engine`."""
         super().__init__(engine, self._collect)
+        keep_heap_whole()
         self.folder = folder
         self.signal_counts = {"candidates": 0, "alerts": 0}
         self._digests = RunDigests()

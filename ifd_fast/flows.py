@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ifd_fast.alignment import place_zeros
+from ifd_fast.alignment import grow_rows, place_zeros
 from ifd_fast.errors import ConfigError
 from ifd_kernels.layout import BUCKET, PANE, SECOND_NS, UNDEF_PRICE
-from ifd_kernels.pressure import CARRY, CLOCK, COUNTERS, ROW, Flow
+from ifd_kernels.pressure import AHEAD_LIMIT_NS, CARRY, CLOCK, COUNTERS, ROW, Flow
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,9 +76,14 @@ class FlowSettings:
 
     @property
     def panes_kept(self) -> int:
-        """Panes a slot keeps: the longest window and all that can be open, as a power of two."""
+        """Panes a slot keeps: the longest window and all that can be open, as a power of two.
+
+        The first open pane ends the window that is emitted next; it is open for the lateness after
+        its end, and a record may claim to be from a little after that.
+        """
         span = max(self.window_panes, self.facts_panes)
-        return _power_of_two(span + self.lateness_ns // (self.pane_s * SECOND_NS) + 3)
+        beyond_ns = self.lateness_ns + AHEAD_LIMIT_NS
+        return _power_of_two(span + -(-beyond_ns // (self.pane_s * SECOND_NS)))
 
 
 def _power_of_two(least: int) -> int:
@@ -131,12 +136,12 @@ def grow_flow(flow: Flow, capacity_slots: int) -> Flow:
     open_seconds = flow.busy.shape[0]
     panes_kept = flow.panes.shape[0] // old
     return flow._replace(
-        buckets=_extend(flow.buckets, _free_buckets(added * open_seconds)),
+        buckets=grow_rows(flow.buckets, capacity_slots * open_seconds, _free_buckets(1)[0]),
         busy=np.concatenate([flow.busy, np.zeros((open_seconds, added), np.int32)], axis=1),
-        fresh=np.concatenate([flow.fresh, np.zeros(added * open_seconds, np.int64)]),
-        panes=_extend(flow.panes, _free_panes(added * panes_kept)),
-        carry=np.concatenate([flow.carry, _empty_carry(added)]),
-        rows=np.concatenate([flow.rows, np.zeros(2 * added, ROW)]),
+        fresh=grow_rows(flow.fresh, capacity_slots * open_seconds),
+        panes=grow_rows(flow.panes, capacity_slots * panes_kept, _free_panes(1)[0]),
+        carry=grow_rows(flow.carry, capacity_slots, _empty_carry(1)[0]),
+        rows=grow_rows(flow.rows, len(flow.rows) + 2 * added),
     )
 
 
@@ -148,12 +153,6 @@ def empty_slots(flow: Flow, slots: NDArray[np.int64]) -> None:
     flow.buckets[buckets] = _free_buckets(1)[0]
     flow.panes[panes] = _free_panes(1)[0]
     flow.carry[slots] = _empty_carry(1)[0]
-
-
-def _extend(old: NDArray[np.void], new: NDArray[np.void]) -> NDArray[np.void]:
-    both = place_zeros(len(old) + len(new), old.dtype)
-    both[: len(old)], both[len(old) :] = old, new
-    return both
 
 
 def _free_buckets(count: int) -> NDArray[np.void]:

@@ -128,7 +128,7 @@ class Links:
         self._futures: dict[str, set[int]] = {}
         self._by_underlying: dict[str, set[int]] = {}
         self._by_underlying_id: dict[int, set[int]] = {}
-        self._series: dict[tuple[Any, ...], tuple[set[int], set[int]]] = {}
+        self._series: dict[tuple[Any, ...], tuple[int, ...]] = {}  # mostly a call and a put
         self._underlying_slot: NDArray[np.int32] = np.zeros(0, np.int32)
         self._twin_slot: NDArray[np.int32] = np.zeros(0, np.int32)
 
@@ -200,8 +200,10 @@ class Links:
         return slot if is_future and not option.underlying else -1
 
     def _link_twins(self, series: tuple[Any, ...]) -> None:
-        calls, puts = self._series.get(series, (set(), set()))
-        for slot in (*calls, *puts):
+        slots = self._series.get(series, ())
+        calls = [slot for slot in slots if not self._entries[slot].is_put]
+        puts = [slot for slot in slots if self._entries[slot].is_put]
+        for slot in slots:
             self._twin_slot[slot] = -1
         if calls and puts:
             call, put = max(calls, key=self._age), max(puts, key=self._age)
@@ -213,10 +215,9 @@ class Links:
         _discard(self._by_underlying, entry.underlying, slot)
         _discard(self._by_underlying_id, entry.underlying_id, slot)
         if entry.series is not None:
-            both = self._series[entry.series]
-            both[entry.is_put].discard(slot)
-            if not both[0] and not both[1]:
-                del self._series[entry.series]
+            others = tuple(other for other in self._series.pop(entry.series) if other != slot)
+            if others:
+                self._series[entry.series] = others
 
     def _put_in(self, slot: int, entry: _Entry) -> None:
         if entry.future is not None:
@@ -226,8 +227,7 @@ class Links:
         if entry.underlying_id:
             self._by_underlying_id.setdefault(entry.underlying_id, set()).add(slot)
         if entry.series is not None:
-            both = self._series.setdefault(entry.series, (set(), set()))
-            both[entry.is_put].add(slot)
+            self._series[entry.series] = (*self._series.get(entry.series, ()), slot)
 
 
 def _entry(known: Known) -> _Entry:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ifd_fast.alignment import grow_rows
 from ifd_fast.errors import IfdError
 from ifd_fast.ranking import Ranking, unknown_ranking
 from ifd_kernels import score_state
@@ -148,16 +149,12 @@ def add_slots(score: Score, slots: int) -> Score:
     before = len(score.newest)
     if slots <= before:
         return score
-    grown: dict[str, Any] = {}
-    for name, fill in _BY_SLOT.items():
-        old = getattr(score, name)
-        new = np.full((slots, *old.shape[1:]), fill, old.dtype)
-        new[:before] = old
-        grown[name] = new
+    grown: dict[str, Any] = {
+        name: grow_rows(getattr(score, name), slots, fill) for name, fill in _BY_SLOT.items()
+    }
     mids = np.full((score_state.MARKS_KEPT, slots), UNDEF_PRICE, np.int64)
     mids[:, :before] = score.mids
-    expected = unknown_expected(slots)
-    expected[:before] = score.expected
+    expected = grow_rows(score.expected, slots, unknown_expected(1)[0])
     return score._replace(mids=mids, expected=expected, **grown)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ifd_fast.flows import FlowSettings
+from ifd_kernels.pressure import AHEAD_LIMIT_NS
 from tests.strategies_engine import (
     DAY,
     OPEN,
@@ -99,3 +103,21 @@ def test_a_tick_moves_time_as_a_record_does() -> None:
     assert engine.watermark_ns == OPEN
     engine.tick(OPEN + 301 * SECOND)
     assert len(rows_of(engine)["windows"]) == 1
+
+
+@given(
+    step_s=st.sampled_from([1, 2, 7, 60, 100, 300]),
+    steps=st.integers(1, 40),
+    lateness_ns=st.one_of(st.integers(0, 3 * SECOND), st.integers(0, 700 * SECOND)),
+    watermark_ns=st.integers(10**12, 10**12 + 600 * SECOND),
+)
+def test_a_slot_keeps_every_pane_in_use(
+    step_s: int, steps: int, lateness_ns: int, watermark_ns: int
+) -> None:
+    """From the first pane of the window due next to where a record may claim to be: all fit."""
+    flow = FlowSettings(step_s * steps, step_s, lateness_ns)
+    pane_ns = flow.pane_s * SECOND
+    open_first = (watermark_ns - lateness_ns) // pane_ns  # its end and lateness are yet to come
+    span = max(flow.window_panes, flow.facts_panes)
+    ahead = (watermark_ns + AHEAD_LIMIT_NS) // pane_ns
+    assert ahead - (open_first - span + 1) + 1 <= flow.panes_kept
