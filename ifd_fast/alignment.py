@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import mmap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["give_back_free", "grow_rows", "keep_heap_whole", "place_zeros"]
+__all__ = ["give_back_compiler", "give_back_free", "grow_rows", "keep_heap_whole", "place_zeros"]
 
 PAGE_BYTES: Final = 4096
 LINE_BYTES: Final = 64
@@ -21,6 +22,7 @@ ROOM: Final = 32  # times the rows of its first growth: as far as an array grows
 SMALL_BYTES: Final = 1 << 15  # what a few pages hold is copied
 HEAP_BYTES: Final = 1 << 18  # bigger arrays have pages of their own
 M_MMAP_THRESHOLD: Final = -3  # of glibc's malloc.h
+MADV_DONTNEED: Final = 4  # of Linux
 HAS_MMAP: Final = hasattr(mmap, "MAP_ANONYMOUS")
 
 
@@ -104,3 +106,25 @@ def give_back_free() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def give_back_compiler() -> None:
+    """Let go of the pages of the compiler's library (70 MB) that are as in its file (Linux).
+
+    Loading compiled kernels touches most of it, running them nothing. Whatever is needed again
+    comes back by itself, from the file.
+    """
+    try:
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+    except OSError:
+        return
+    place = None
+    for line in lines:
+        name, *words = line.split()
+        if not name.endswith(":"):
+            first, end = (int(address, 16) for address in name.split("-"))
+            is_code = words[-1].rpartition("/")[2].startswith("libllvmlite") and "w" not in words[0]
+            place = (first, end - first) if is_code else None
+        elif place is not None and name == "Anonymous:" and words[0] == "0":  # none was written to
+            start, length = (ctypes.c_size_t(number) for number in place)
+            ctypes.CDLL(None).madvise(start, length, MADV_DONTNEED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from ifd_fast import __version__
-from ifd_fast.alignment import give_back_free, keep_heap_whole
+from ifd_fast.alignment import give_back_compiler, give_back_free, keep_heap_whole
 from ifd_fast.digests import FactsDigest, RunDigests
 from ifd_fast.draining import SCHEMAS, Drain
 from ifd_fast.summaries import summarize
@@ -164,6 +164,7 @@ class Collector(Drain):
         if self._untrimmed_rows >= _TRIM_ROWS or room > self._trimmed_room:
             self._untrimmed_rows, self._trimmed_room = 0, room
             give_back_free()
+            give_back_compiler()
 
     def _collect(self, name: str, frame: pl.DataFrame) -> None:
         if name == "windows":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifd_fast.alignment import HAS_MMAP, SMALL_BYTES, grow_rows
+from ifd_fast.alignment import HAS_MMAP, SMALL_BYTES, give_back_compiler, grow_rows
 
 PAIR = np.dtype([("number", "<i8"), ("sign", "i1")])
 
@@ -64,3 +66,34 @@ def test_array_that_has_grown_elsewhere_is_moved() -> None:
     assert third.ctypes.data != second.ctypes.data
     assert (second[SMALL_BYTES:] == 5).all()
     assert not third.any()
+
+
+def compiler_kb() -> int:
+    """Return how much of the compiler's library is resident, KB."""
+    found, is_compiler = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if not line.split()[0].endswith(":"):
+            is_compiler = "libllvmlite" in line
+        elif is_compiler and line.startswith("Rss:"):
+            found += int(line.split()[1])
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is resident")
+def test_compiler_works_after_its_pages_were_given_back() -> None:
+    """Its library shrinks to a part of what it was, and compiles as before."""
+    from llvmlite import binding
+
+    def compile_one(name: str) -> str:
+        text = f"define i64 @{name}(i64 %a) {{\n  %b = add i64 %a, 1\n  ret i64 %b\n}}"
+        module = binding.parse_assembly(text)
+        machine = binding.Target.from_default_triple().create_target_machine()
+        return str(machine.emit_assembly(module))
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    compile_one("first")
+    before = compiler_kb()
+    give_back_compiler()
+    assert compiler_kb() < before // 2
+    assert "second" in compile_one("second")
