@@ -188,14 +188,21 @@ def _grain_shares(
             part = session.rows[grains == grain_s]
             for volume in ("bid_volume", "ask_volume"):
                 some = part[part[volume] > 0]
+                slots = some["slot"].astype(np.int64) << 36
+                keys = np.sort(slots + some["second"])
+                slots, seconds = keys >> 36 << 36, keys & ((1 << 36) - 1)
                 for column, unit_s in enumerate((1, grain_s)):
-                    key = some["slot"].astype(np.int64) << 36
-                    votes[place, column] += len(np.unique(key + some["second"] // unit_s))
+                    votes[place, column] += _distinct(slots + seconds // unit_s)
     shares = [
         float(b / a) if a >= LEAST_GRAIN_VOTES else unknown
         for (a, b), unknown in zip(votes.tolist(), UNKNOWN_GRAIN_SHARES, strict=True)
     ]
     return shares[0], shares[1], shares[2]
+
+
+def _distinct(ordered: NDArray[np.int64]) -> int:
+    """Return how many distinct numbers there are among ordered ones."""
+    return int(np.count_nonzero(np.diff(ordered))) + min(len(ordered), 1)
 
 
 def _read_session(

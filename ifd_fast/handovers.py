@@ -13,9 +13,10 @@ import polars as pl
 
 from ifd_fast.errors import IfdError
 from ifd_fast.scores import grow_score, take_signals
+from ifd_kernels.evidence import MIN_SESSION_VOTES
 from ifd_kernels.layout import DONE, SECOND_NS, TOUCH
 from ifd_kernels.ranks import LEVELS, STEPS, Tally
-from ifd_kernels.rescoring import FOR_SIGNALS, HANDOVER, rescore_session
+from ifd_kernels.rescoring import FOR_SAMPLES, FOR_SIGNALS, HANDOVER, rescore_session
 from ifd_kernels.score_state import HEAD, KEPT, NEVER, VOTE
 from ifd_kernels.signals import BINS, CHANNELS, WINDOWS
 
@@ -96,6 +97,8 @@ def allocate_tally(slots: int) -> Tally:
         samples=np.zeros((CHANNELS, WINDOWS, BINS), np.int64),
         episodes=np.zeros(LEVELS, np.int64),
         due_ns=np.full((slots, 2, LEVELS), -NEVER, np.int64),
+        alike=np.zeros(slots, np.int32),
+        silent=np.zeros((1, 2), np.int64),
     )
 
 
@@ -119,6 +122,9 @@ def rescore(
         If the kernel asks for what can't be grown: a defect.
     """
     counts = tally or allocate_tally(1)
+    if purpose == FOR_SAMPLES:
+        alike = _number_alike(score.expected)
+        counts = counts._replace(alike=alike, silent=np.zeros((len(alike), 2), np.int64))
     touch = np.zeros(len(identities), TOUCH)
     progress = np.array([0, first_ns], np.int64)
     while True:
@@ -129,6 +135,15 @@ def rescore(
         score = grow_score(score, int(status))
         if len(score.log) + len(score.signals) == before:
             raise IfdError(f"Scoring again stopped with status {status}. This is a defect.")
+
+
+def _number_alike(expected: NDArray[np.void]) -> NDArray[np.int32]:
+    """Return numbers (n,) that slots share of which the same votes are expected; EXPECTED (n,)."""
+    votes = np.stack([expected["votes_1"], expected["votes_10"]], axis=1)
+    votes = np.where(votes >= MIN_SESSION_VOTES, votes, MIN_SESSION_VOTES)  # of NaN too
+    _, numbers = np.unique(votes[:, 0] + 1j * votes[:, 1], return_inverse=True)
+    alike: NDArray[np.int32] = numbers.astype(np.int32)
+    return alike
 
 
 def rescore_signals(

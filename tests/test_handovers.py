@@ -108,13 +108,29 @@ def dense_session(session: Session) -> Session:
 @given(sessions(steps=5))
 @settings(max_examples=25)
 def test_samples_are_the_oracles(session: Session) -> None:
-    """Each minute's residuals fall into the channel, window, bin and step the oracle says."""
+    """Each minute's residuals and samples fall into the tables the oracle says."""
+    last_ns = max(step[0] for step in session.steps)
+    check_samples(session, min(last_ns, first_minute_ns(session) + 600 * SECOND_NS))
+
+
+@given(sessions(steps=3))
+@settings(max_examples=2)
+def test_samples_of_what_has_fallen_silent_are_the_oracles(session: Session) -> None:
+    """More than two hours on, nothing of the flow counts any more, and the strikes still do."""
+    check_samples(session, first_minute_ns(session) + 9_000 * SECOND_NS)
+
+
+def first_minute_ns(session: Session) -> int:
+    """Return the minute in which the session's first flow lies."""
+    return min(step[0] for step in session.steps) // (60 * SECOND_NS) * 60 * SECOND_NS
+
+
+def check_samples(session: Session, stop_ns: int) -> None:
+    """Hold all samples up to `stop_ns` against the oracle's."""
     session = unmarked(session)
     session = session._replace(profile=session.profile | {"min_volume_concentration": 0.3})
     _, entries = live(session)
-    last_ns = max(step[0] for step in session.steps)
-    first_ns = min(step[0] for step in session.steps) // (60 * SECOND_NS) * 60 * SECOND_NS
-    stop_ns = min(last_ns, first_ns + 600 * SECOND_NS)
+    first_ns = first_minute_ns(session)
     tally = allocate_tally(1)
     rescore(
         at_open(session),
@@ -125,21 +141,14 @@ def test_samples_are_the_oracles(session: Session) -> None:
         purpose=FOR_SAMPLES,
         tally=tally,
     )
-    expected = sampled(session, first_ns, stop_ns)
-    actual = {
-        (int(c), int(w), int(b), int(s)): int(tally.residuals[c, w, b, s])
-        for c, w, b, s in np.argwhere(tally.residuals)
-    }
-    assert actual == expected
-    minutes = range(first_ns // SECOND_NS + 60, stop_ns // SECOND_NS + 1, 60)
-    marks = len([second for second in minutes if second % 600 == 0])
-    per_mark = 10 * sum(
-        len(scorer_of(session).channels(n, window_s))
-        for n in range(len(session.slots))
-        if scorer_of(session).can_score(n)
-        for window_s in WINDOWS_S
-    )
-    assert tally.samples.sum() == marks * per_mark
+    residuals, samples = sampled(session, first_ns, stop_ns)
+    assert counts_of(tally.residuals) == residuals
+    assert counts_of(tally.samples) == samples
+
+
+def counts_of(counts: Any) -> dict[Any, int]:
+    """Return what was counted, by place."""
+    return {tuple(map(int, place)): int(counts[tuple(place)]) for place in np.argwhere(counts)}
 
 
 def scorer_of(session: Session) -> oracle.Scorer:
@@ -150,20 +159,25 @@ def scorer_of(session: Session) -> oracle.Scorer:
     )  # fmt: skip
 
 
-def sampled(session: Session, first_ns: int, stop_ns: int) -> dict[Any, int]:
+def sampled(session: Session, first_ns: int, stop_ns: int) -> tuple[Any, Any]:
     """Return the oracle's counts: every minute, slot, window and channel by itself."""
-    counts: dict[Any, int] = {}
+    residuals: dict[Any, int] = {}
+    samples: dict[Any, int] = {}
     for now_ns in range(first_ns + 60 * SECOND_NS, stop_ns + 1, 60 * SECOND_NS):
         scorer = scorer_of(session)
         scorer.flows = [flow for step in session.steps if step[0] <= now_ns for flow in step[1]]
         for slot in filter(scorer.can_score, range(len(session.slots))):
             for window, window_s in enumerate(WINDOWS_S):
                 for channel in scorer.channels(slot, window_s):
+                    if now_ns % (600 * SECOND_NS) == 0:
+                        mean, _, markets = scorer.means(slot, channel, window_s, now_ns)
+                        key = (channel, window, ranks.bin_of(mean * markets[2]))
+                        samples[key] = samples.get(key, 0) + 10
                     found = scorer.measured(slot, channel, window_s, now_ns)
                     if found is not None and found["deviate"] > 0:
                         usual, deviate = found["usual"], found["deviate"]
-                        ranks.count_residual(counts, channel, window, usual, deviate)
-    return counts
+                        ranks.count_residual(residuals, channel, window, usual, deviate)
+    return residuals, samples
 
 
 @given(sessions())

@@ -34,6 +34,8 @@ class Tally(NamedTuple):
     samples: NDArray[np.int64]  # (5, 4, BINS) minutes and strikes, without flow too
     episodes: NDArray[np.int64]  # (LEVELS,) episodes that reach a rank
     due_ns: NDArray[np.int64]  # (n, 2, LEVELS) when a side last opened one
+    alike: NDArray[np.int32]  # (n,) of slots from which the same is expected, the same number
+    silent: NDArray[np.int64]  # (k, 2) of those without flow at a minute: how many, and one
 
 
 @kernel

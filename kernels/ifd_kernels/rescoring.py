@@ -2,7 +2,7 @@
 
 Hand-overs are the rows of the scorer's log in its order: what was handed over, when, and how mids
 moved. Nothing changes between them but at the ages the log's tails stand for, so time goes from
-one such instant to the next. The same walk fills the tables of ranks and counts null episodes.
+one such instant to the next. Samples for the tables of ranks are taken at minutes only.
 """
 
 from __future__ import annotations
@@ -107,17 +107,31 @@ def count_episodes(score: Score, identities: Records, tally: Tally) -> None:
 
 
 @kernel
-def take_minutes(
-    score: Score, identities: Records, tally: Tally, progress: NDArray[np.int64], until_ns: Integer
-) -> None:
-    """Sample the minutes after progress[1] up to `until_ns`: nothing changed in between."""
-    minute_ns = (progress[1] // MINUTE_NS + 1) * MINUTE_NS
-    while minute_ns <= until_ns:
+def sample_session(
+    score: Score,
+    identities: Records,
+    rows: Records,
+    stop_ns: Integer,
+    tally: Tally,
+    progress: NDArray[np.int64],
+) -> int:
+    """Sample the minutes after progress[1] up to `stop_ns`, each with all that was handed over.
+
+    Votes leave their windows at minutes only: nothing looks at them in between.
+    """
+    while True:
+        minute_ns = (progress[1] // MINUTE_NS + 1) * MINUTE_NS
+        if minute_ns > stop_ns:
+            return DONE
+        while progress[0] < rows.shape[0] and rows[progress[0]]["instant_ns"] <= minute_ns:
+            status = note_row(score, identities, rows, progress[0])
+            if status != DONE:
+                return status
+            progress[0] += 1
         begin_instant(score, minute_ns)
         weight = EVERY if minute_ns // MINUTE_NS % EVERY == 0 else 0
         sample_minute(score, identities, tally, weight)
         progress[1] = minute_ns
-        minute_ns += MINUTE_NS
 
 
 @kernel
@@ -137,14 +151,13 @@ def rescore_session(
     last. Returns DONE, or NEED_VOTES or NEED_SIGNALS: mend it and call again. O(k).
     """
     score.cursor[MARK] = NEVER  # mids are those the rows say
+    if purpose == FOR_SAMPLES:
+        return sample_session(score, identities, rows, stop_ns, tally, progress)
     while True:
         row = progress[0]
         now_ns = next_change(score, rows, row)
         if score.cursor[DIRTY_WEIGHED] > 0:
             now_ns = score.cursor[NOW]  # it stopped because the signals' rows were full
-        if purpose == FOR_SAMPLES:
-            before_ns = now_ns - 1 if now_ns <= stop_ns else stop_ns
-            take_minutes(score, identities, tally, progress, before_ns)
         if now_ns > stop_ns:
             return DONE
         while row < rows.shape[0] and rows[row]["instant_ns"] == now_ns:

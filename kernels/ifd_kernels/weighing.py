@@ -17,11 +17,12 @@ from ifd_kernels.evidence import (
     MAX_SESSION_VOTES,
     MIN_NET,
     MIN_SESSION_VOTES,
+    MIN_SHARE,
     TODAY_PRIOR,
     bounded,
     market_factor,
     market_level,
-    season_share,
+    season_at,
     surprise,
     today_factor,
 )
@@ -46,7 +47,9 @@ from ifd_kernels.score_state import (
     OBSERVED,
     OPEN,
     SLOTS,
+    TAIL,
     TAIL_NS,
+    TAILS,
     WINDOWS_S,
     Score,
 )
@@ -108,14 +111,17 @@ def begin_instant(score: Score, instant_ns: Integer) -> None:
     """Let all flow grow old up to the instant; take the season's shares."""
     advance_tails(score, instant_ns)
     open_ns = score.cursor[OPEN]
+    until = season_at(score.season, open_ns, instant_ns)
+    since = until
     for window in range(4):
         start_ns = instant_ns - WINDOWS_S[window] * SECOND_NS
-        score.shares[window] = season_share(score.season, open_ns, start_ns, instant_ns)
-    longest_ns = instant_ns - TAIL_NS[6]
+        since = season_at(score.season, open_ns, start_ns)
+        score.shares[window] = bounded(until - since, MIN_SHARE, 1.0)
     oldest_ns = instant_ns - TAIL_NS[7]
     if oldest_ns < score.cursor[OBSERVED]:
         oldest_ns = score.cursor[OBSERVED]
-    score.shares[4] = season_share(score.season, open_ns, oldest_ns, longest_ns)
+    oldest = season_at(score.season, open_ns, oldest_ns)
+    score.shares[4] = bounded(since - oldest, MIN_SHARE, 1.0)  # today ends where 1800 s begin
     score.cursor[NOW] = instant_ns
 
 
@@ -172,15 +178,6 @@ def market_of(
     votes = float(score.chain[kind, window, side] - score.windows[slot, window, side])
     half = bounded(score.levels[kind] - own, 0.0, 1e15) * score.shares[window] / 2.0
     return market_factor(bounded(votes, 0.0, 1e15), half, level)
-
-
-@kernel
-def expected_of(score: Score, slot: int, window: int, channel: int) -> float:
-    """Return the votes expected in a window, both sides: history, today, the others' level."""
-    own = session_votes(score.expected[slot]["votes_1"])
-    level = level_of(score, slot, channel)
-    mean = level * score.shares[window] * today_of(score, slot, channel, level)
-    return mean * others_of(score, slot, window, own)
 
 
 @kernel
@@ -282,18 +279,42 @@ def weigh_dirty(score: Score, identities: Records) -> None:
 
 
 @kernel
-def sample_slot(score: Score, slot: int, kind: int, tally: Tally, weight: int) -> None:
-    """Count one minute of a slot: its residuals, and `weight` samples, if any, of each table."""
+def sample_means(score: Score, slot: int, tally: Tally, weight: int) -> None:
+    """Count `weight` samples in each table that the slot's expected votes choose.
+
+    Expected are history, today, and the level of the others, which no channel changes.
+    """
     grain_s = int(score.grain_s[slot])
+    own = session_votes(score.expected[slot]["votes_1"])
+    others = score.scratch
     for window in range(4):
-        counts = score.windows[slot, window]
-        for column in range(0, COLUMNS, 2):
-            channel = channel_at(grain_s, window, column)
-            if channel < 0:
-                continue
-            if weight > 0:
-                votes = expected_of(score, slot, window, channel)
+        others[window] = others_of(score, slot, window, own)
+    for column in range(0, COLUMNS, 2):
+        channel = channel_at(grain_s, 3, column)
+        if channel < 0:
+            continue
+        level = level_of(score, slot, channel)
+        today = today_of(score, slot, channel, level)
+        for window in range(4):
+            if channel_at(grain_s, window, column) >= 0:
+                votes = level * score.shares[window] * today * others[window]
                 tally.samples[channel, window, bin_of(votes)] += weight
+
+
+@kernel
+def sample_slot(score: Score, slot: int, kind: int, tally: Tally) -> None:
+    """Count one minute's residuals of a slot; what is too thin in 1800 s is so in all windows."""
+    grain_s = int(score.grain_s[slot])
+    longest = score.windows[slot, 3]
+    for column in range(0, COLUMNS, 2):
+        channel = channel_at(grain_s, 3, column)
+        most = longest[column] if longest[column] > longest[column + 1] else longest[column + 1]
+        if channel < 0 or most < MIN_NET[channel]:
+            continue
+        for window in range(4):
+            if channel_at(grain_s, window, column) < 0:
+                continue
+            counts = score.windows[slot, window]
             if passes(int(counts[column]), int(counts[column + 1]), channel, POOL_CONCENTRATION):
                 deviate = measure(score, slot, kind, window, channel)
                 if deviate > 0.0:
@@ -302,8 +323,38 @@ def sample_slot(score: Score, slot: int, kind: int, tally: Tally, weight: int) -
 
 
 @kernel
-def sample_minute(score: Score, identities: Records, tally: Tally, weight: int) -> None:
-    """Count one minute of all slots. O(n)."""
+def sample_silent(score: Score, identities: Records, tally: Tally, weight: int) -> None:
+    """Count samples of all slots that aren't dirty: one of those alike stands for all. O(n)."""
+    tally.silent[:] = 0
     for slot in range(score.cursor[SLOTS]):
+        if score.is_dirty[slot] == 0 and can_score(identities, slot):
+            alike = int(tally.alike[slot])
+            tally.silent[alike, 0] += 1
+            tally.silent[alike, 1] = slot
+    for alike in range(tally.silent.shape[0]):
+        number = int(tally.silent[alike, 0])
+        if number > 0:
+            sample_means(score, int(tally.silent[alike, 1]), tally, weight * number)
+
+
+@kernel
+def sample_minute(score: Score, identities: Records, tally: Tally, weight: int) -> None:
+    """Count one minute of all slots, with `weight` samples, if any, of each. O(slots with flow).
+
+    The dirty slots are those with flow: they stay so until it is older than all that is weighed.
+    """
+    place = 0
+    while place < score.cursor[DIRTY]:
+        slot = int(score.dirty[place])
+        if score.newest[slot] < score.cursor[TAIL + TAILS - 1]:
+            score.is_dirty[slot] = 0
+            score.cursor[DIRTY] -= 1
+            score.dirty[place] = score.dirty[score.cursor[DIRTY]]
+            continue
+        place += 1
         if can_score(identities, slot):
-            sample_slot(score, slot, int(identities[slot]["kind"]) - KIND_CALL, tally, weight)
+            sample_slot(score, slot, int(identities[slot]["kind"]) - KIND_CALL, tally)
+            if weight > 0:
+                sample_means(score, slot, tally, weight)
+    if weight > 0:
+        sample_silent(score, identities, tally, weight)

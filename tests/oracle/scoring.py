@@ -119,6 +119,19 @@ class Scorer:
         least = self.profile["min_volume_concentration"] * (larger + smaller)
         if larger - smaller < evidence.MIN_NET[channel] or larger - smaller < least:
             return None
+        mean, today, markets = self.means(slot, channel, window_s, now_ns)
+        means = [mean / 2 * markets[s] for s in (side, 1 - side)]
+        return {
+            "side": side, "usual": mean * markets[2], "window_s": window_s,
+            "deviate": evidence.surprise(larger, smaller, means[0], means[1], channel),
+            "channel": channel, "votes_for": larger, "votes_against": smaller,
+            "expected_for": means[0], "expected_against": means[1], "today": today,
+        }  # fmt: skip
+
+    def means(
+        self, slot: int, channel: int, window_s: int, now_ns: int
+    ) -> tuple[float, float, list[float]]:
+        """Return what history and today expect of both sides, today's factor, the markets'."""
         level = self.level(slot, channel)
         past = sum(self.votes(slot, channel, now_ns, (1800, 7200)))
         start_ns = max(now_ns - 7200 * SECOND_NS, self.open_ns)  # what was not seen isn't expected
@@ -129,14 +142,7 @@ class Scorer:
         share = evidence.season_share(
             self.season, self.open_ns, now_ns - window_s * SECOND_NS, now_ns
         )
-        markets = self.markets(slot, window_s, share, now_ns)
-        means = [level * share * today / 2 * markets[s] for s in (side, 1 - side)]
-        return {
-            "side": side, "usual": level * share * today * markets[2], "window_s": window_s,
-            "deviate": evidence.surprise(larger, smaller, means[0], means[1], channel),
-            "channel": channel, "votes_for": larger, "votes_against": smaller,
-            "expected_for": means[0], "expected_against": means[1], "today": today,
-        }  # fmt: skip
+        return level * share * today, today, self.markets(slot, window_s, share, now_ns)
 
     def evidence_of(self, slot: int, now_ns: int) -> list[dict[str, Any]]:
         """Return each side's strongest evidence over windows and channels: sell, buy."""
