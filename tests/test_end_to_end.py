@@ -3,6 +3,9 @@
 Method: a light world of 14 options, two of which somebody trades one-sidedly in the last session.
 The mirrored market is the same files with every side swapped, option prices turned round K, and
 calls listed as puts; the future keeps its prices, for moneyness is a ratio to them.
+
+The profile promises 0.1 false alerts a session: at the default promise of 1 an alert among quiet
+strikes is due at the expected rate, so that "quiet strikes none" would be a matter of the seed.
 """
 
 from __future__ import annotations

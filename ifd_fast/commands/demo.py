@@ -51,6 +51,7 @@ def demo(seed: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:
     warmed = warm_up(apart=True)
     if warmed.compiled:
         watcher.say(f"{warmed.compiled} kernels compiled in {warmed.seconds:.0f} s, once for all.")
+    watcher.begin()
     with _folder(out) as folder:
         found = demonstrate(folder, seed, watcher)
         seconds = time.monotonic() - began
@@ -81,9 +82,12 @@ class _Teller:
         if not self.silent:
             self.console.print(text)
 
-    def session_made(self, number: int, of: int) -> None:
+    def begin(self) -> None:
         if not self.silent and self.console.is_terminal:
             self._bar.start()
+
+    def session_made(self, number: int, of: int) -> None:
+        if not self.silent and self.console.is_terminal:
             self._bar.update(self._task, completed=number, total=of)
         if number == of:
             self._bar.stop()
@@ -141,6 +145,10 @@ def _print_scoreboard(console: Console, found: Demonstration) -> None:
     console.print(
         f"\nhidden {len(found.hidden)}, found {found.found}, missed {missed}, "
         f"false alerts {len(found.false)}"
+    )
+    console.print(
+        f"The demonstration's profile promises {found.promised:g} false alerts a session; "
+        "the default one promises 1."
     )
 
 
