@@ -77,8 +77,8 @@ def test_a_table_is_the_share_as_large_with_an_exponential_tail() -> None:
 
 def test_a_tail_is_no_lighter_than_a_normal_one() -> None:
     """Residuals that all are alike don't make a larger one impossible."""
-    tally = counted([3.0] * 40)
-    tally.samples[0, 0, 6] = 100_000
+    tally = counted([3.0] * 80)
+    tally.samples[0, 0, 6] = 200_000
     ranks, _ = fill_tables(tally.residuals, tally.samples)
     assert kernels.rank_of(ranks, 0, 0, 1.1, 3.0) == pytest.approx(math.log10(2500), abs=0.01)
     at = kernels.rank_of(ranks, 0, 0, 1.1, 5.0) - kernels.rank_of(ranks, 0, 0, 1.1, 4.0)
@@ -97,11 +97,51 @@ def test_tables_never_fall(residuals: list[float], silent: int) -> None:
 
 
 def test_a_tail_wants_more_minutes_of_a_longer_window() -> None:
-    """Forty minutes that all lie in one run of 1800 s are no tail; of 60 s they are."""
+    """Eighty minutes that all lie in three runs of 1800 s are no tail; of 60 s they are."""
     for window, expected in ((0, 1), (3, 0)):
-        tally = counted([3.0] * 40, window=window)
+        tally = counted([3.0] * 80, window=window)
         tally.samples[0, window, 6] = 100_000
         assert fill_tables(tally.residuals, tally.samples)[1] == expected
+
+
+def test_a_rank_counts_runs_and_not_minutes() -> None:
+    """As many minutes of 1800 s are a fifteenth of the runs of 60 s, and rank so much higher."""
+    ranks = {}
+    for window in (0, 3):
+        tally = counted([1.0 + 0.004 * n for n in range(1000)], window=window)
+        tally.samples[0, window, 6] = 100_000
+        ranks[window], _ = fill_tables(tally.residuals, tally.samples)
+    known = slice(1, 5)  # below both tails
+    higher = ranks[3][0, 3, 6, known] - ranks[0][0, 0, 6, known]
+    assert higher == pytest.approx(np.full(len(higher), math.log10(15)))
+
+
+def test_a_channel_of_few_strikes_ranks_higher() -> None:
+    """With a tenth of the strikes to open episodes, the same share of minutes is a decade rarer."""
+    ranks = []
+    for strikes in (1, 10):
+        tally = counted([1.0 + 0.004 * n for n in range(1000)], channel=2)
+        tally.samples[2, 0, 6] = tally.samples[2, 3, 6] = 10_000
+        tally.samples[0, 3, 6] = strikes * 10_000
+        ranks.append(fill_tables(tally.residuals, tally.samples)[0][2, 0])
+    assert (ranks[0][:, 0] == ranks[1][:, 0]).all()
+    assert ranks[1][:, 1:] - ranks[0][:, 1:] == pytest.approx(np.ones((14, 96)))
+
+
+def test_thin_bins_are_joined_until_they_are_enough() -> None:
+    """Two bins too thin for a tail rank as the one that both together are; far ones stay out."""
+    many, few = [2.0 + 0.01 * n for n in range(100)], [2.0 + 0.025 * n for n in range(40)]
+    tally = counted(few, 5)
+    for bin_, residuals in ((6, few), (12, many)):
+        tally.residuals[:] += counted(residuals, bin_).residuals
+    tally.samples[0, 0, [5, 6, 12]] = 50_000
+    ranks, filled = fill_tables(tally.residuals, tally.samples)
+    alone = counted([*few, *few], 6)
+    alone.samples[0, 0, 6] = 100_000
+    expected, _ = fill_tables(alone.residuals, alone.samples)
+    assert filled == 1
+    assert (ranks[0, 0, 5:7] == expected[0, 0, 6]).all()
+    assert (ranks[0, 0, 12] != expected[0, 0, 6]).any()
 
 
 def test_the_line_is_found_again() -> None:
