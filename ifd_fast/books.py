@@ -29,7 +29,8 @@ from ifd_kernels.layout import (
     Records,
     Ring,
 )
-from ifd_kernels.orders import ASK, BID, ORDER
+from ifd_kernels.odd_orders import ODD
+from ifd_kernels.orders import ASK, BID, LINE, ORDER, PLACES, PRICE_BIT, SIZE_BITS, SLOT_BIT
 
 __all__ = [
     "Level",
@@ -37,6 +38,7 @@ __all__ = [
     "add_slots",
     "allocate",
     "apply",
+    "capacity_orders",
     "counts",
     "empty_slot",
     "grow",
@@ -51,6 +53,8 @@ CACHE_LINE = 64
 HAS_SMALL_PAGES = hasattr(mmap, "MADV_NOHUGEPAGE")  # and so MADV_DONTNEED
 PIECE_BYTES = 1 << 17  # of an old order table, given back at once: 15 us
 ORDERS_MIN = 4
+ROWS = 2  # of the table, 16 bytes each, for each order of capacity: 1.5 places and their stamps
+ODD_MIN = 1 << 22  # rows for orders that don't fit: address space as well
 # Address space, not memory: pages of the slab are taken when a level first lies on them. So much of
 # it that the slab hardly ever grows: copying a million levels stalls one event by 8 to 60 ms.
 LEVELS_DEFAULT = 1 << 24
@@ -81,17 +85,21 @@ def _zeros(count: int, dtype: np.dtype[np.void]) -> Records:
 
 
 class _Memory(mmap.mmap):
-    """Fresh memory of the system, zeroed, in small pages: one of 2 MiB takes 0.2 to 20 ms."""
+    """Fresh memory of the system, zeroed, in small pages: one of 2 MiB takes 0.2 to 20 ms.
+
+    A table in big pages makes the book 5 % quicker, but opens too fast to get them in passing.
+    """
 
     released_bytes = 0
 
 
 def _table(orders: int) -> Records:
     """Return an empty order table that costs nothing until its pages are touched."""
-    if orders < PIECE_BYTES // ORDER.itemsize or not HAS_SMALL_PAGES:
-        return _zeros(orders, ORDER)
+    rows = ROWS * orders
+    if rows < PIECE_BYTES // ORDER.itemsize or not HAS_SMALL_PAGES:
+        return _zeros(rows, ORDER)
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # of shared pages none would be given back
-    memory = _Memory(-1, orders * ORDER.itemsize, flags=private)
+    memory = _Memory(-1, rows * ORDER.itemsize, flags=private)
     memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, ORDER)
 
@@ -104,6 +112,11 @@ def _release(table: Records) -> bool:
     memory.madvise(mmap.MADV_DONTNEED, memory.released_bytes, PIECE_BYTES)
     memory.released_bytes += PIECE_BYTES
     return memory.released_bytes >= len(memory)
+
+
+def capacity_orders(book: state.Book) -> int:
+    """Return the order table's capacity, of which three quarters may be taken."""
+    return len(book.orders) // ROWS
 
 
 def _mark(capacity_orders: int) -> int:
@@ -131,10 +144,11 @@ def allocate(slots: int, orders: int = 1 << 16, levels: int = LEVELS_DEFAULT) ->
     heap[slab.RESERVE] = 4 * (1 << slab.TOP_ROOM)
     counters = np.zeros(state.COUNTERS, np.int64)
     counters[state.LIMIT] = _mark(orders)
-    counters[[state.MOVED, state.TOUCHED, state.RELEASED]] = -1
+    counters[[state.MOVED, state.TOUCHED, state.RELEASED, state.ODD_FREE]] = -1
     return state.Book(
-        orders=_zeros(orders, ORDER),
-        old_orders=_zeros(1, ORDER),
+        orders=_zeros(ROWS * orders, ORDER),
+        old_orders=_zeros(LINE, ORDER),
+        odd=np.zeros(max(ODD_MIN, 2 * orders), ODD),
         levels=slab.Levels(
             key=np.zeros(levels, np.int64),
             quantity=_zeros(levels, slab.QUANTITY),
@@ -194,13 +208,13 @@ def _grow_orders(book: state.Book) -> state.Book:
     (at most a quarter of the old one's places). Dead orders stay behind, so after many clears it
     may be as big as before, or smaller.
     """
-    counters, capacity = book.counters, len(book.orders)
+    counters, capacity = book.counters, capacity_orders(book)
     if counters[state.RELEASED] >= 0:
         counters[state.RELEASED] = 0
         if _release(book.old_orders):
             counters[state.RELEASED] = -1
             counters[state.TENDED] = 0
-            book = book._replace(old_orders=_zeros(1, ORDER))
+            book = book._replace(old_orders=_zeros(LINE, ORDER))
     is_idle = counters[state.MOVED] < 0 and counters[state.RELEASED] < 0
     if is_idle and counters[state.TOUCHED] < 0 and counters[state.USED] >= _mark(capacity):
         counters[state.TOUCHED] = 0
@@ -212,7 +226,7 @@ def _grow_orders(book: state.Book) -> state.Book:
 
 
 def _next_capacity(book: state.Book) -> int:
-    need = int(book.counters[state.LIVE]) * 3 // 2 + len(book.orders) // 4 + 2
+    need = int(book.counters[state.LIVE]) * 3 // 2 + capacity_orders(book) // 4 + 2
     bigger = ORDERS_MIN
     while _limit(bigger) < need:
         bigger *= 2
@@ -225,12 +239,17 @@ def _change_orders(book: state.Book) -> state.Book:
     while counters[state.MOVED] >= 0:  # never seen: a table has moved before the next is full
         order_growth.move_orders(book)
     fresh, wanted = book.old_orders, _next_capacity(book)
-    if counters[state.TOUCHED] < 0 or len(fresh) < wanted:  # dead ones gave way to live ones
+    if counters[state.TOUCHED] < 0 or len(fresh) < ROWS * wanted:  # dead ones gave way to live ones
         fresh = _table(wanted)
-    counters[state.LIMIT] = _limit(len(fresh))
+    capacity = len(fresh) // ROWS
+    counters[state.LIMIT] = _limit(capacity)
     counters[[state.USED, state.MOVED]] = 0
     counters[[state.TOUCHED, state.RELEASED]] = -1
     counters[state.TENDED] = 1
+    if len(book.odd) < 2 * capacity:  # more than both tables may hold
+        odd, used = np.zeros(2 * capacity, ODD), int(counters[state.ODD_NEXT])
+        odd[:used] = book.odd[:used]
+        book = book._replace(odd=odd)
     return book._replace(orders=fresh, old_orders=book.orders)
 
 
@@ -284,10 +303,27 @@ def orders(book: state.Book, slot: int) -> tuple[list[Order], list[Order]]:
 
     Orders without a price come last, orders without a side not at all. O(order table).
     """
-    tables = [book.orders, book.old_orders] if book.counters[state.MOVED] >= 0 else [book.orders]
-    mine = np.concatenate([table[table["owner"] >> 2 == slot + 1] for table in tables])
+    mine = _unpack(book, book.orders, slot)
+    if book.counters[state.MOVED] >= 0:
+        mine = np.concatenate([mine, _unpack(book, book.old_orders, slot)])
     mine = mine[mine["stamp"] >= book.levels.sides[2 * slot]["cleared"]]
     return _sort_orders(mine, BID), _sort_orders(mine, ASK)
+
+
+def _unpack(book: state.Book, table: Records, slot: int) -> Records:
+    """Return the table's entries of one instrument, dead ones as well, as rows of ODD."""
+    lines = table.reshape(-1, LINE)[:, :PLACES]
+    stamps = table.view(np.uint32).reshape(-1, 4 * LINE)[:, 4 * PLACES : 5 * PLACES]
+    taken = lines["identity"] != 0
+    identity, terms, stamp = lines["identity"][taken], lines["terms"][taken], stamps[taken]
+    size = terms >> 1 & (1 << SIZE_BITS) - 1
+    odd = book.odd[terms[size == 0] >> PRICE_BIT]
+    own = (identity >> SLOT_BIT == slot + 1) & (size > 0)
+    found = np.zeros(np.count_nonzero(own), ODD)
+    found["order_id"] = identity[own] & ((1 << SLOT_BIT) - 1)
+    found["price_1e9"], found["stamp"] = terms[own] >> PRICE_BIT, stamp[own]
+    found["size"], found["owner"] = size[own], (slot + 1) << 2 | terms[own] & 1
+    return np.concatenate([found, odd[odd["owner"] >> 2 == slot + 1]])
 
 
 def _sort_orders(mine: Records, side: int) -> list[Order]:
@@ -310,5 +346,6 @@ def counts(book: state.Book) -> dict[str, int]:
 def memory_bytes(book: state.Book) -> int:
     """Return the bytes of the arrays that are in use: of the slab only what was ever touched."""
     used = int(book.levels.heap[slab.NEXT]) * (8 + slab.QUANTITY.itemsize)
+    used += int(book.counters[state.ODD_NEXT]) * ODD.itemsize
     whole = (book.orders, book.old_orders, book.levels.sides, book.touch)
     return used + sum(array.nbytes for array in whole)

@@ -19,16 +19,24 @@ I64_MIN = -(2**63)
 LAST, SNAPSHOT, BAD_TS, MAYBE_BAD = 128, 32, 8, 4
 
 near_prices = st.integers(-6, 6).map(lambda tick: tick * 250_000_000)
-far_prices = st.sampled_from([I64_MIN, I64_MIN + 1, -1, 0, 1, 7, UNDEF_PRICE - 1, UNDEF_PRICE])
+far_prices = st.sampled_from(
+    [
+        *(I64_MIN, I64_MIN + 1, -1, 0, 1, 7, UNDEF_PRICE - 1, UNDEF_PRICE),
+        *(-(2**47) - 1, -(2**47), 2**47 - 1, 2**47),  # the borders of what an order's word holds
+    ]
+)
 wide_prices = st.integers(I64_MIN, UNDEF_PRICE)
 small_sizes = st.integers(0, 5)
-any_sizes = st.one_of(small_sizes, st.sampled_from([2**31, 2**32 - 1]), st.integers(0, 2**32 - 1))
+far_sizes = st.sampled_from([2**15 - 1, 2**15, 2**31, 2**32 - 1])
+any_sizes = st.one_of(small_sizes, far_sizes, st.integers(0, 2**32 - 1))
 common_flags = st.sampled_from([LAST, LAST, LAST, 0, LAST | BAD_TS])
 rare_flags = st.sampled_from(
     [LAST, LAST, 0, SNAPSHOT | BAD_TS, LAST | SNAPSHOT | BAD_TS, LAST | MAYBE_BAD, MAYBE_BAD]
 )
 few_ids = st.integers(0, 12)
-odd_ids = st.one_of(few_ids, st.sampled_from([0, 2**64 - 1, 2**63, 6_412_345_678_901]))
+# the last three share one word with their slot, 0, 1 and 2
+shared_ids = st.sampled_from([2**46 - 1, 2**46, 2**46 + 1, 4 << 46 | 5, 7 << 46 | 5, 6 << 46 | 5])
+odd_ids = st.one_of(few_ids, st.sampled_from([0, 2**64 - 1, 2**63, 6_412_345_678_901]), shared_ids)
 
 
 def events(

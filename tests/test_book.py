@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from ifd_fast import books
 from ifd_fast.errors import UsageError
 from ifd_kernels import book as kernel
+from ifd_kernels.book_state import ODD_FREE, ODD_NEXT, STAMP
 from ifd_kernels.layout import BBO_CHANGED, DONE, Ring
+from ifd_kernels.orders import LINE, PLACES, PRICE_BIT
 from tests import strategies
 from tests.oracle import book as oracle
 from tests.oracle.book import Event
@@ -28,10 +30,13 @@ def more_examples(test: Any) -> Any:
     return settings(max_examples=EXAMPLES)(test) if EXAMPLES else test
 
 
-def run_kernel(stream: list[Event], *, tight: bool = False) -> tuple[kernel.Book, list[int]]:
+def run_kernel(
+    stream: list[Event], *, tight: bool = False, first_stamp: int = 0
+) -> tuple[kernel.Book, list[int]]:
     """Apply `stream` one event a call; `tight` starts with no room and grows by the least."""
     ring = strategies.as_ring(stream)
     book = books.allocate(SLOTS, orders=4 if tight else 1024)
+    book.counters[STAMP] = first_stamp
     bits = []
     for i in range(len(stream)):
         while (status := kernel.check_room(book)) != DONE:
@@ -105,6 +110,32 @@ def test_growth_changes_nothing(stream: list[Event]) -> None:
     expected_book, expected_bits = run_oracle(stream)
     assert actual_bits == expected_bits
     assert seen(actual_book) == expected_of(expected_book)
+
+
+@more_examples
+@given(any_stream, st.booleans(), st.integers(0, 30))
+def test_stamps_beyond_their_word(stream: list[Event], tight: bool, left: int) -> None:
+    """When the table's 32 bits for queue places are used up, nothing that can be seen changes."""
+    actual_book, actual_bits = run_kernel(stream, tight=tight, first_stamp=2**32 - left)
+    expected_book, expected_bits = run_oracle(stream)
+    assert actual_bits == expected_bits
+    assert seen(actual_book) == expected_of(expected_book)
+
+
+@given(any_stream, st.booleans())
+def test_odd_orders_give_their_rows_back(stream: list[Event], tight: bool) -> None:
+    """Each row for what doesn't fit is either free or named by just one order of a table."""
+    book, _ = run_kernel(stream, tight=tight)
+    free, row = [], int(book.counters[ODD_FREE])
+    while row >= 0:
+        free.append(row)
+        row = int(book.odd[row]["stamp"])
+    named: list[int] = []
+    for table in (book.orders, book.old_orders):
+        lines = table.reshape(-1, LINE)[:, :PLACES]
+        terms = lines["terms"][lines["identity"] != 0]
+        named += [int(word) >> PRICE_BIT for word in terms if int(word) >> 1 & 0x7FFF == 0]
+    assert sorted(free + named) == list(range(int(book.counters[ODD_NEXT])))
 
 
 @given(any_stream, st.data())
@@ -199,7 +230,7 @@ def test_many_clears_do_not_fill_the_table() -> None:
         stream = [*added, Event(0, "R", "N", 0, 2**63 - 1, 0, 128)]
         book = books.apply(strategies.as_ring(stream), 0, len(stream), book)
     assert books.counts(book)["live_orders"] == 0
-    assert len(book.orders) <= 1024
+    assert books.capacity_orders(book) <= 1024
 
 
 def test_refusals() -> None:

@@ -39,8 +39,8 @@ def most_faults(orders: int) -> tuple[int, int, list[int]]:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
             book = books.apply(ring, start, start + BATCH, book)
             faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-            if len(book.orders) != capacities[-1]:
-                capacities.append(len(book.orders))
+            if books.capacity_orders(book) != capacities[-1]:
+                capacities.append(books.capacity_orders(book))
             if first > 0 and faults > most:  # the first ring finds the slab's and numba's own
                 most, at = faults, first + start
     assert books.counts(book)["live_orders"] == first + len(ring.action)

@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-__all__ = ["fold_product", "last_equal", "last_greater", "opaque"]
+__all__ = ["fold_product", "last_equal", "last_greater", "opaque", "put_word", "word_at"]
 
 if cast("Any", numba.config).DISABLE_JIT:
+
+    def word_at(array: Any, index: Any) -> int:
+        """Return the u32 word at `index` of the memory of `array`."""
+        return int(array.view(np.uint32)[index])
+
+    def put_word(array: Any, index: Any, word: Any) -> None:
+        """Write the u32 word at `index` of the memory of `array`."""
+        array.view(np.uint32)[index] = word
 
     def opaque(number: Any) -> Any:
         """Return `number`."""
@@ -37,6 +46,32 @@ if cast("Any", numba.config).DISABLE_JIT:
         return back
 
 else:
+
+    def _word_pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        position = context.cast(builder, args[1], signature.args[1], types.intp)
+        return builder.gep(builder.bitcast(view.data, ir.IntType(32).as_pointer()), [position])
+
+    @intrinsic
+    def word_at(_typingctx: Any, array: Any, index: Any) -> Any:
+        """Return the u32 word at `index` of the memory of `array`, whatever its type."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            word = builder.load(_word_pointer(context, builder, signature, args), align=4)
+            return builder.zext(word, ir.IntType(64))
+
+        return types.int64(array, index), codegen
+
+    @intrinsic
+    def put_word(_typingctx: Any, array: Any, index: Any, word: Any) -> Any:
+        """Write the u32 word at `index` of the memory of `array`, whatever its type."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = context.cast(builder, args[2], signature.args[2], types.uint32)
+            builder.store(value, _word_pointer(context, builder, signature, args), align=4)
+            return context.get_dummy_value()
+
+        return types.void(array, index, word), codegen
 
     @intrinsic
     def fold_product(_typingctx: Any, one: Any, other: Any) -> Any:

@@ -18,13 +18,15 @@ class Book(NamedTuple):
     """All books, by instrument slot.
 
     `orders` (power of two) is the order table, `old_orders` the one that is being moved into it or,
-    before that, the one it will be moved into (its length is 1 when there is none), `touch`
-    (slots,) the best prices as read at each instrument's last F_LAST, `counters` (COUNTERS,) the
-    state and the health counters below.
+    before that, the one it will be moved into (one free line when there is none), `odd` the rows of
+    orders that don't fit, at least as many as both tables may hold. `touch` (slots,) has the best
+    prices as read at each instrument's last F_LAST, `counters` (COUNTERS,) the state and the health
+    counters below.
     """
 
     orders: Records
     old_orders: Records
+    odd: Records
     levels: Levels
     touch: Records
     counters: NDArray[np.int64]
@@ -49,7 +51,9 @@ CROSSED_CHANGES: Final = 15  # BBO changes that left bid >= ask
 TENDED: Final = 16  # 1: `tend_tables` has something to do at each event
 TOUCHED: Final = 17  # events since the next table lies ready in `old_orders`; -1: there is none
 RELEASED: Final = 18  # events since a piece of the old table was given back; -1: there is none
-COUNTERS: Final = 19
+ODD_NEXT: Final = 19  # rows of `odd` from here on were never used
+ODD_FREE: Final = 20  # the first free row before them; -1: there is none
+COUNTERS: Final = 21
 HEALTH: Final = {
     "replaced_adds": REPLACED_ADDS,
     "unknown_cancels": UNKNOWN_CANCELS,

@@ -14,15 +14,27 @@ from typing import Final
 import numpy as np
 
 from ifd_kernels._jit import kernel, leaf, natural, stay_apart
+from ifd_kernels._words import word_at
 from ifd_kernels.book_state import LIMIT, MOVED, RELEASED, TENDED, TOUCHED, USED, Book
 from ifd_kernels.layout import Integer
-from ifd_kernels.orders import NO_ORDER, copy_order, find_order, free_place, remove_order
+from ifd_kernels.odd_orders import drop_order, find_order, give_row, read_order
+from ifd_kernels.orders import (
+    NO_ORDER,
+    PLACES,
+    PRICE_BIT,
+    SLOT_BIT,
+    copy_order,
+    next_free,
+    remove_order,
+    size_in,
+    stamp_at,
+)
 
 __all__ = ["find_live", "move_orders", "tend_tables"]
 
-MOVED_PER_EVENT: Final = 8  # places of the old order table
+MOVED_PER_EVENT: Final = 16  # rows of the old order table
 TOUCH_EVENTS: Final = 4  # events a page of the next table
-PAGE_ORDERS: Final = 128  # places of 32 bytes in a page of 4 KiB
+PAGE_ORDERS: Final = 256  # rows of 16 bytes in a page of 4 KiB
 RELEASE_EVENTS: Final = 64  # between two pieces of the old table that are given back
 
 
@@ -32,35 +44,45 @@ def move_orders(book: Book) -> None:
     stay_apart()
     counters, old = book.counters, book.old_orders
     for _ in range(MOVED_PER_EVENT):
-        place = counters[MOVED]
+        place = natural(counters[MOVED])
         if place == old.shape[0]:
             counters[MOVED] = -1
             counters[RELEASED] = 0
             return
-        owner = np.int64(old[place]["owner"])
-        if owner == 0:
+        identity, terms = old[place]["identity"], np.int64(old[place]["terms"])
+        if place & 3 == PLACES or identity == 0:
             counters[MOVED] = place + 1
             continue
-        row = ((owner >> 2) - 1) << 1
-        if old[place]["stamp"] >= book.levels.sides[row]["cleared"]:
-            free = free_place(book.orders, owner, old[place]["order_id"])
-            copy_order(old, place, book.orders, free)
-            counters[USED] += 1
+        owner: Integer = np.int64(identity >> np.uint64(SLOT_BIT))
+        stamp: Integer = word_at(old, stamp_at(place))
+        is_odd = size_in(terms) == 0
+        if is_odd:
+            row = book.odd[terms >> PRICE_BIT]
+            owner, stamp = np.int64(row["owner"]) >> 2, np.int64(row["stamp"])
+        if stamp >= book.levels.sides[(owner - 1) << 1]["cleared"]:
+            take_over(book, place)
+            continue
+        if is_odd:
+            give_row(book, terms >> PRICE_BIT)
         remove_order(old, place)
 
 
-@kernel
-def fetch_old_order(book: Book, owner: Integer, order_id: np.uint64) -> Integer:
-    """Move one order over from the old table; return its place in the new one, or NO_ORDER."""
-    stay_apart()
-    place = find_order(book.old_orders, owner, order_id)
-    if place == NO_ORDER:
-        return NO_ORDER
-    free = free_place(book.orders, owner, order_id)
+@leaf
+def take_over(book: Book, place: Integer) -> Integer:
+    """Move the order at `place` of the old table to the new one; return its place there."""
+    free = next_free(book.orders, book.old_orders[place]["identity"])
     copy_order(book.old_orders, place, book.orders, free)
     book.counters[USED] += 1
     remove_order(book.old_orders, place)
     return free
+
+
+@kernel
+def fetch_old_order(book: Book, slot: Integer, order_id: np.uint64) -> Integer:
+    """Move one order over from the old table; return its place in the new one, or NO_ORDER."""
+    stay_apart()
+    place = find_order(book, True, slot, order_id)
+    return take_over(book, natural(place)) if place != NO_ORDER else np.int64(NO_ORDER)
 
 
 @kernel
@@ -79,23 +101,22 @@ def tend_tables(book: Book) -> None:
         if place >= book.old_orders.shape[0]:
             counters[TENDED] = 0
         elif counters[TOUCHED] % TOUCH_EVENTS == 0:
-            book.old_orders[place]["owner"] = 0
+            book.old_orders[place]["identity"] = 0
         counters[TOUCHED] += 1
 
 
 @leaf
 def find_live(book: Book, slot: Integer, order_id: np.uint64) -> Integer:
     """Return the place of a live order, NO_ORDER if there is none."""
-    owner = (slot + 1) << 2
-    place = find_order(book.orders, owner, order_id)
+    place = find_order(book, False, slot, order_id)
     if place == NO_ORDER:
         if book.counters[MOVED] >= 0:
-            place = fetch_old_order(book, owner, order_id)
+            place = fetch_old_order(book, slot, order_id)
         if place == NO_ORDER:
             return NO_ORDER
     place = natural(place)
-    if book.orders[place]["stamp"] < book.levels.sides[slot << 1]["cleared"]:
-        remove_order(book.orders, place)
+    if read_order(book, place)[3] < book.levels.sides[slot << 1]["cleared"]:
+        drop_order(book, place)
         book.counters[USED] -= 1
         return NO_ORDER
     return place

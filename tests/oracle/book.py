@@ -13,6 +13,8 @@ __all__ = ["Book", "Event", "Order", "Touch", "apply_event", "levels", "orders",
 COVERS = (
     *("apply_batch", "prefetch_event", "prefetch_levels", "book_state.check_room"),
     *("order_growth.find_live", "order_growth.move_orders", "order_growth.tend_tables"),
+    *("odd_orders.drop_order", "odd_orders.find_order", "odd_orders.give_row"),
+    *("odd_orders.key_of", "odd_orders.read_order", "odd_orders.write_order"),
     *("plain_events.add_plain", "plain_events.cancel_plain", "plain_events.count_order"),
     *("plain_events.modify_plain", "touches.best_level", "touches.read_touch"),
 )

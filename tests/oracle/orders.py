@@ -4,7 +4,11 @@ from __future__ import annotations
 
 __all__ = ["Table", "find_order", "free_place", "remove_order"]
 
-COVERS = ("copy_order", "home_of", "locate_order")  # where in the table an order lies
+COVERS = (  # where in the table an order lies, and in which bits
+    *("copy_order", "home_of", "locate_order", "identity_of", "is_odd_key", "pack_terms"),
+    *("next_free",),
+    *("size_in", "stamp_at"),
+)
 
 Table = dict[tuple[int, int], int]  # (slot, order id): price
 
