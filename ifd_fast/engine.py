@@ -18,6 +18,7 @@ from ifd_fast.flows import FlowSettings, allocate_flow, grow_flow
 from ifd_fast.framing import Framer, allocate_ring
 from ifd_fast.handovers import take_handovers
 from ifd_fast.instruments import Instruments
+from ifd_fast.linking import link
 from ifd_fast.packages import allocate_packages, show_legs
 from ifd_fast.retired import Retired
 from ifd_fast.scores import (
@@ -127,9 +128,9 @@ class FlowEngine:
             score=allocate_score(profile, slots),
             identities=self.instruments.identities,
             actions=np.zeros(256, np.int64),
+            entries=np.zeros(1, np.int64),
         )
-        # Rows carry the names known when they are emitted, however the stream was cut: whoever
-        # joins names to rows takes the rows here, before a record may give ids other names.
+        # Whoever joins names to rows takes the rows here, before a record may give ids others.
         self.before_names: Callable[[], object] | None = None
         self._retired = Retired()
         self._arrays: Arrays | None = None
@@ -178,6 +179,7 @@ class FlowEngine:
         """Frame `data[start:stop]` and apply it; return what framing said, and where it stopped."""
         at, framed = start, RING_FULL
         self.use_slots()
+        link(self.state, self._names(), _NO_WIRE)
         while True:
             names = self._names()
             due_ns = self._scheduled[0][0] if self._scheduled else NOTHING_DUE_NS
@@ -209,9 +211,10 @@ class FlowEngine:
     def _advance(self, stop: int) -> None:
         """Apply the events up to sequence number `stop`, whose slots are resolved.
 
-        Where it pauses changes no result, so a subclass may look at the state between events;
-        it pays for that: framing, resolving and applying are then calls of their own.
+        Where it pauses changes no result, so a subclass may look at the state between events,
+        at the price of a call for each of framing, resolving and applying.
         """
+        link(self.state, self._names(), _NO_WIRE)
         while True:
             status, _, _ = feed_bytes(
                 self.state, self._names(), _NO_WIRE, _NO_BYTES, 0, 0, NOTHING_DUE_NS, DONE, stop
@@ -378,7 +381,7 @@ class FlowEngine:
 
     def _pass_time(self, target_ns: int) -> None:
         while True:
-            _, book, flow, packages, score, names, _ = self.state  # others after a growth
+            _, book, flow, packages, score, names, *_ = self.state  # others after a growth
             status = pass_time(flow, packages, score, names, book.touch, target_ns)
             if status == DONE:
                 return

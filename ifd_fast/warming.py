@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["Warmed", "count_compiled", "warm_up", "warms"]
+__all__ = ["Warmed", "compile_time", "count_compiled", "warm_up", "warms"]
 
 Work: TypeAlias = Callable[[], object]
 
@@ -87,6 +87,17 @@ def count_compiled() -> int:
 
     dispatchers: list[Any] = list(_jit.kernels().values())
     return sum(bool(one.stats.cache_misses) for one in dispatchers if hasattr(one, "stats"))
+
+
+def compile_time() -> None:
+    """Compile into the cache what an engine's loop calls by its address, and nothing else."""
+    from ifd_fast.calendar import load_sessions
+    from ifd_fast.config import load_settings
+    from ifd_fast.engine import FlowEngine
+    from ifd_fast.linking import link_time
+
+    profile = load_settings(environ={}).profile
+    link_time(FlowEngine(profile, load_sessions(profile.calendar)).state)
 
 
 @warms("wire")

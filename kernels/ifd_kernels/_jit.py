@@ -31,7 +31,10 @@ from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
 __all__ = [
+    "address_of",
     "cache_folder",
+    "call_at",
+    "is_kept",
     "kernel",
     "kernels",
     "leaf",
@@ -61,6 +64,7 @@ _OPTIONS: Final = {
 _COMPILE: Final = cast("Any", numba.njit)  # its stub knows not all of its options
 _CODE: Final = cast("Any", cgutils)
 _TYPES: Final = cast("Any", types)
+_CODE_TYPE: Final = cast("Any", numba.typeof)
 _KEPT_CACHES: Final = 4
 _registry: dict[str, Callable[..., object]] = {}
 _parts: dict[str, Any] = {}
@@ -226,6 +230,34 @@ def parts() -> dict[str, Any]:
     return dict(_parts)
 
 
+def is_kept(compiled: Callable[..., object]) -> bool:
+    """Tell whether the cache folder holds some version of the kernel `compiled`."""
+    one = cast("Any", compiled)
+    name = f"{one.py_func.__module__.rpartition('.')[2]}.{one.py_func.__qualname__}-*.nbi"
+    return _folder is not None and any(_folder.rglob(name))
+
+
+def address_of(compiled: Callable[..., object], arguments: tuple[Any, ...]) -> int:
+    """Return the address of the machine code of a kernel for such arguments, for `call_at`.
+
+    It is taken from the cache or compiled. Without compiler: 1, which says that it was asked for.
+
+    Raises
+    ------
+    TypeError
+        If the kernel doesn't return an int64, which is what `call_at` expects.
+    """
+    if _CONFIG.DISABLE_JIT:
+        return 1
+    one = cast("Any", compiled)
+    signature = tuple(map(_CODE_TYPE, arguments))
+    one.compile(signature)
+    found = one.overloads[signature]
+    if found.signature.return_type != types.int64:
+        raise TypeError(f"{one.__qualname__} returns {found.signature.return_type}, not an int64")
+    return int(found.library.get_pointer_to_function(found.fndesc.llvm_func_name))
+
+
 def _loader(bits: int, numba_type: Any) -> Any:
     """Build an intrinsic that reads one unaligned little-endian integer from a byte array."""
 
@@ -266,6 +298,10 @@ if _CONFIG.DISABLE_JIT:
         """Return `number`, an index that is not negative."""
         return number
 
+    def call_at(address: Any, compiled: Any, arguments: Any) -> Any:
+        """Call `compiled` itself: without the compiler nothing has an address."""
+        return compiled(*arguments)
+
     def stay_apart() -> None:
         """Do nothing: nothing is put into its callers without the compiler."""
 
@@ -295,6 +331,28 @@ else:
             return context.get_dummy_value()
 
         return types.void(array, index), codegen
+
+    @intrinsic
+    def call_at(_typingctx: Any, address: Any, compiled: Any, arguments: Any) -> Any:
+        """Call the kernel `compiled` at its `address`, for these very types; it returns int64.
+
+        Its code is then no part of the caller: each is compiled by itself, at the same time in
+        two processes, and once. A call passes all arrays on the stack: for what is rare.
+        """
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            given = signature.args[2].types
+            values = [builder.extract_value(args[2], number) for number in range(len(given))]
+            shape = context.call_conv.get_function_type(types.int64, given)
+            function = builder.inttoptr(args[0], shape.as_pointer())
+            status, result = context.call_conv.call_function(
+                builder, function, types.int64, given, values
+            )
+            with _CODE.if_unlikely(builder, status.is_error):
+                context.call_conv.return_status_propagate(builder, status)
+            return result
+
+        return types.int64(types.int64, compiled, arguments), codegen
 
     @intrinsic
     def stay_apart(_typingctx: Any) -> Any:

@@ -1,0 +1,65 @@
+"""Give an engine's loop the address of the code that it calls once a second of event time.
+
+The two are half of all kernels each, and share little: on a first start a second process compiles
+one while this one compiles the other.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ifd_fast.logs import get_logger
+from ifd_kernels import _jit
+from ifd_kernels.engine import PASS_TIME, pass_time
+from ifd_kernels.feeding import NOTHING_DUE_NS, feed_bytes
+from ifd_kernels.layout import CONSUMED, DONE
+
+if TYPE_CHECKING:
+    from ifd_kernels.engine import Engine
+    from ifd_kernels.feeding import Names, Wire
+
+__all__ = ["link", "link_time"]
+
+_NOTHING: Final = np.zeros(0, np.uint8)
+_COMPILE: Final = "from ifd_fast.warming import compile_time; compile_time()"
+
+
+def link(engine: Engine, names: Names, wire: Wire) -> None:
+    """Make `engine` ready to be fed: compile or load its loop, and what the loop calls.
+
+    `wire` frames nothing. Does nothing to an engine that is linked.
+    """
+    if engine.entries[PASS_TIME]:
+        return
+    other = None
+    if _jit.cache_folder() is not None and not _jit.is_kept(pass_time):
+        other = _compile_beside()
+    nothing = int(engine.ring.cursor[CONSUMED])  # leave all events where they are
+    feed_bytes(engine, names, wire, _NOTHING, 0, 0, NOTHING_DUE_NS, DONE, nothing)
+    if other is not None and other.wait():
+        # what it was to compile is compiled here, as it would be without a second core
+        get_logger("ifd").warning("kernels: the second compiler failed", exit_code=other.returncode)
+    link_time(engine)
+
+
+def link_time(engine: Engine) -> None:
+    """Compile or load what the loop calls, and note its address."""
+    state = engine.flow, engine.packages, engine.score, engine.identities, engine.book.touch
+    engine.entries[PASS_TIME] = _jit.address_of(pass_time, (*state, 0))
+
+
+def _compile_beside() -> subprocess.Popen[bytes]:
+    """Start a process that compiles `pass_time` into the cache."""
+    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen(
+        [sys.executable, "-c", _COMPILE],
+        env=surroundings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
