@@ -201,8 +201,7 @@ class FlowEngine:
                 self._mend(status)
 
     def _names(self) -> Names:
-        known = self.instruments
-        return Names(known.id_map, known.seen, known.counts)
+        return Names(self.instruments.id_map, self.instruments.seen, self.instruments.counts)
 
     def schedule(self, ts_recv_ns: int, action: Callable[[], object]) -> None:
         """Have `action` run before the first event received at `ts_recv_ns` or later."""
@@ -277,10 +276,9 @@ class FlowEngine:
     def tick(self, ts_ns: int) -> None:
         """Move event time to `ts_ns` without a record (a journaled clock tick)."""
         clock = self.state.flow.clock[0]
-        if clock["watermark_ns"] < 0 or ts_ns <= clock["watermark_ns"]:
-            return
-        self._pass_time(ts_ns)
-        clock["watermark_ns"] = ts_ns
+        if 0 <= clock["watermark_ns"] < ts_ns:
+            self._pass_time(ts_ns)
+            clock["watermark_ns"] = ts_ns
 
     def flush(self) -> None:
         """Close what is open: seal up to the ends of the open windows, score no more instants."""

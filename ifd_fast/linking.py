@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from ifd_kernels.engine import Engine
     from ifd_kernels.feeding import Names, Wire
 
-__all__ = ["link", "link_time"]
+__all__ = ["compiled_beside", "link", "link_time"]
 
+_done_beside: list[int] = []
 _NOTHING: Final = np.zeros(0, np.uint8)
 _COMPILE: Final = "from ifd_fast.warming import compile_time; compile_time()"
 
@@ -41,10 +42,22 @@ def link(engine: Engine, names: Names, wire: Wire) -> None:
         other = _compile_beside()
     nothing = int(engine.ring.cursor[CONSUMED])  # leave all events where they are
     feed_bytes(engine, names, wire, _NOTHING, 0, 0, NOTHING_DUE_NS, DONE, nothing)
-    if other is not None and other.wait():
-        # what it was to compile is compiled here, as it would be without a second core
-        get_logger("ifd").warning("kernels: the second compiler failed", exit_code=other.returncode)
+    if other is not None:
+        _await(other)
     link_time(engine)
+
+
+def _await(other: subprocess.Popen[bytes]) -> None:
+    """Wait for the second compiler; if it failed, its work is done here, only later."""
+    if other.wait() == 0:
+        _done_beside.append(other.pid)
+        return
+    get_logger("ifd").warning("the second compiler of kernels failed", exit_code=other.returncode)
+
+
+def compiled_beside() -> int:
+    """Return how many kernels a second process has compiled for this one."""
+    return len(_done_beside)
 
 
 def link_time(engine: Engine) -> None:

@@ -298,7 +298,7 @@ if _CONFIG.DISABLE_JIT:
         """Return `number`, an index that is not negative."""
         return number
 
-    def call_at(address: Any, compiled: Any, arguments: Any) -> Any:
+    def call_at(_address: Any, compiled: Any, arguments: Any) -> Any:
         """Call `compiled` itself: without the compiler nothing has an address."""
         return compiled(*arguments)
 
@@ -333,7 +333,7 @@ else:
         return types.void(array, index), codegen
 
     @intrinsic
-    def call_at(_typingctx: Any, address: Any, compiled: Any, arguments: Any) -> Any:
+    def call_at(_typingctx: Any, _address: Any, compiled: Any, arguments: Any) -> Any:
         """Call the kernel `compiled` at its `address`, for these very types; it returns int64.
 
         Its code is then no part of the caller: each is compiled by itself, at the same time in

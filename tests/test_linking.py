@@ -1,0 +1,100 @@
+"""The engine's loop and what it calls by address: found, compiled beside it, or after all here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ifd_fast import linking
+from ifd_fast.calendar import load_sessions
+from ifd_fast.config import load_settings
+from ifd_fast.engine import FlowEngine
+from ifd_fast.framing import allocate_ring, record_bytes
+from ifd_kernels import _jit
+from ifd_kernels.engine import PASS_TIME
+from ifd_kernels.feeding import Names, Wire
+from ifd_kernels.layout import PUBLISHED
+from ifd_kernels.wire import COUNTERS
+
+
+def make_engine() -> FlowEngine:
+    """Return an engine that has been fed nothing."""
+    profile = load_settings(environ={}).profile
+    return FlowEngine(profile, load_sessions(profile.calendar))
+
+
+def link(engine: FlowEngine) -> None:
+    """Link an engine's state as the engine itself does."""
+    pairs = np.zeros((1, 2), np.int64)
+    wire = Wire(record_bytes(3), pairs, pairs.copy(), np.zeros(COUNTERS, np.int64))
+    known = engine.instruments
+    linking.link(engine.state, Names(known.id_map, known.seen, known.counts), wire)
+
+
+def test_linking_leaves_events_where_they_are() -> None:
+    """An engine whose ring is full already is linked before its first event is applied."""
+    engine = make_engine()
+    ring = allocate_ring(4)
+    ring.instrument_id[:] = 7
+    ring.slot[:] = -1
+    ring.cursor[PUBLISHED] = 4
+    engine.state = engine.state._replace(ring=ring)
+    link(engine)
+    assert engine.state.entries[PASS_TIME] != 0
+    assert ring.cursor[PUBLISHED] == 4
+    assert engine.instruments.slots == 0
+    assert int(engine.state.actions.sum()) == 0
+
+
+def test_one_address_serves_every_engine() -> None:
+    """It depends on the types of the arrays alone; a linked engine is left as it is."""
+    first, second = make_engine(), make_engine()
+    link(first)
+    link(second)
+    assert first.state.entries[PASS_TIME] == second.state.entries[PASS_TIME]
+    second.state.entries[PASS_TIME] = 12_345
+    link(second)
+    assert second.state.entries[PASS_TIME] == 12_345
+
+
+@pytest.mark.parametrize(("code", "beside"), [(0, 1), (3, 0)])
+def test_a_failed_second_compiler_is_told_and_made_up_for(
+    code: int, beside: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine is linked all the same; what was compiled elsewhere is counted."""
+    said: list[int] = []
+
+    class Log:
+        def warning(self, _event: str, *, exit_code: int) -> None:
+            said.append(exit_code)
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"])
+
+    monkeypatch.setattr(linking, "_compile_beside", start)
+    monkeypatch.setattr(linking, "get_logger", lambda _name: Log())
+    monkeypatch.setattr(_jit, "is_kept", lambda _kernel: False)
+    monkeypatch.setattr(_jit, "cache_folder", lambda: "somewhere")
+    before = linking.compiled_beside()
+    engine = make_engine()
+    link(engine)
+    assert engine.state.entries[PASS_TIME] != 0
+    assert linking.compiled_beside() == before + beside
+    assert said == ([code] if code else [])
+
+
+def test_the_second_compiler_is_this_python_with_this_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sees the packages that this process sees, and nobody's terminal."""
+    asked: list[tuple[list[str], dict[str, object]]] = []
+    monkeypatch.setattr(subprocess, "Popen", lambda args, **rest: asked.append((args, rest)))
+    linking._compile_beside()
+    ((args, rest),) = asked
+    assert args[0] == sys.executable
+    assert "compile_time" in args[-1]
+    surroundings = rest["env"]
+    assert isinstance(surroundings, dict)
+    assert set(filter(None, sys.path)) <= set(surroundings["PYTHONPATH"].split(":"))
+    assert rest["stderr"] == subprocess.DEVNULL
