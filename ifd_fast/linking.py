@@ -6,7 +6,6 @@ one while this one compiles the other.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
@@ -68,11 +67,8 @@ def link_time(engine: Engine) -> None:
 
 def _compile_beside() -> subprocess.Popen[bytes]:
     """Start a process that compiles `pass_time` into the cache."""
-    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    code = f"import sys; sys.path[:] = {sys.path!r}; {_COMPILE}"
+    nothing = subprocess.DEVNULL
     return subprocess.Popen(
-        [sys.executable, "-c", _COMPILE],
-        env=surroundings,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", code], stdin=nothing, stdout=nothing, stderr=nothing
     )
