@@ -305,19 +305,16 @@ def starts(folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure the rows named on the command line, or all; keep the others' last results."""
     chosen = sys.argv[1:] or list(ROWS)
+    today = dt.datetime.now(dt.UTC).date().isoformat()
     kept = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
         for name in chosen:
             command = f"python -m bench.contract {name}"
             kept = [one for one in kept if one["command"] != command]
             for one in ROWS[name](Path(folder)):
-                kept.append({**one, "command": command})
+                kept.append({**one, "command": command, "date": today})
                 print(f"{one['what']}: {one['measured']} (bound {one['bound']})", flush=True)
-            document = {
-                "date": dt.datetime.now(dt.UTC).date().isoformat(),
-                "cpu": _cpu(),
-                "rows": kept,
-            }
+            document = {"cpu": _cpu(), "rows": kept}
             RESULT.parent.mkdir(parents=True, exist_ok=True)
             RESULT.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 

@@ -1,6 +1,6 @@
 """Write BENCHMARKS.md and docs/throughput.svg from the result files in bench/results.
 
-    contract.json  {date, cpu, rows: [{what, bound, measured, met, workload, command}]}
+    contract.json  {cpu, rows: [{what, bound, measured, met, workload, command, date}]}
     evaluation.json  written by `./dev evaluate`
     peers.json     written by `./dev peers`
     kernels.json   written by `./dev bench --benchmark-json=bench/results/kernels.json`
@@ -61,13 +61,13 @@ def markdown_table(columns: list[str], rows: list[list[str]]) -> str:
 def contract_section(document: dict[str, Any]) -> str:
     """Return the table of what was to be reached and what was."""
     rows = [
-        [row["what"], row["bound"], row["measured"], row["met"], row["workload"]]
+        [row["what"], row["bound"], row["measured"], row["met"], row["workload"], row["date"]]
         for row in document["rows"]
     ]
     commands = sorted({f"`{row['command']}`" for row in document["rows"]})
     return (
-        f"\n## What was to be reached\n\n{document['date']}, {document['cpu']}.\n\n"
-        + markdown_table(["what", "bound", "measured", "met", "workload"], rows)
+        f"\n## What was to be reached\n\n{document['cpu']}.\n\n"
+        + markdown_table(["what", "bound", "measured", "met", "workload", "date"], rows)
         + f"\nCommands: {', '.join(commands)}.\n"
     )
 
