@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ifd_fast.ranking import make_limits
@@ -52,6 +52,23 @@ def test_percentile_rank_equals_its_oracle(
     actual = kernels.percentile_rank(value, expected, 0)
     assert actual == pytest.approx(oracle.percentile_rank(value, quantiles, sessions), abs=1e-6)
     assert 0 <= actual <= 100
+
+
+@given(st.integers(-3, 3), st.lists(st.integers(-3, 3), min_size=5, max_size=5))
+@example(0, [0, 0, 0, 0, 0])
+@example(1, [0, 1, 1, 1, 2])
+def test_percentile_rank_mirrors_exactly(value: int, quantiles: list[int]) -> None:
+    """A negated value in a negated history has the rank from the other end, ties included."""
+    lower_to_upper = sorted(quantiles)
+    expected = np.zeros(2, EXPECTED)
+    expected["sessions"] = 20.0
+    expected["log_ratio_quantiles"][0, :5] = lower_to_upper
+    expected["log_ratio_quantiles"][1, :5] = [-knot for knot in reversed(lower_to_upper)]
+    one = kernels.percentile_rank(float(value), expected, 0)
+    other = kernels.percentile_rank(float(-value), expected, 1)
+    assert other == 100 - one or one == 100 - other  # one of them was subtracted
+    if value == lower_to_upper[2]:
+        assert one == 50
 
 
 @given(st.integers(0, 2**53), st.integers(0, 2**53), anything, anything)

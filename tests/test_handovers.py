@@ -33,7 +33,16 @@ from tests.oracle import evidence, ranks
 from tests.oracle import scoring as oracle
 from tests.oracle.votes import WINDOWS_S
 from tests.strategies_scoring import OPEN_NS, SECOND_NS, Session, sessions
-from tests.test_scoring import expected_of, identities_of, start, touch_of
+from tests.test_scoring import (
+    at,
+    bought,
+    expected_of,
+    identities_of,
+    plain_session,
+    quiet,
+    start,
+    touch_of,
+)
 
 
 def live(session: Session, log: int = 64) -> tuple[Any, Any]:
@@ -78,6 +87,23 @@ def at_open(session: Session) -> Score:
 @settings(max_examples=60)
 def test_a_session_scored_again_gives_the_same_signals(session: Session) -> None:
     """From the log alone, to the last byte; volatility crushes included."""
+    check_scored_again(session)
+
+
+def test_the_turn_of_a_mid_comes_of_age_as_flow_does() -> None:
+    """Noted at the mark 300 s after the flow, at which nothing was handed over; it ages too."""
+    session = plain_session(cooldown_ns=0)
+    flows = (20, bought(0, at(20), 12)), (21, bought(1, at(21), 1)), (920, [])
+    session = quiet(session, *flows)
+    quotes: list[list[int | None]] = [[None, 0], [None, 1], [None, None]]
+    steps = [(*step[:2], mids) for step, mids in zip(session.steps, quotes, strict=True)]
+    signals = check_scored_again(session._replace(steps=steps))
+    turned_ns = steps[0][0] + 300 * SECOND_NS
+    assert turned_ns + 60 * SECOND_NS in signals["instant_ns"]
+
+
+def check_scored_again(session: Session) -> Any:
+    """Hold the signals of the log alone against those of the session as it came; return them."""
     session = dense_session(unmarked(session))
     expected, entries = live(session)
     actual = rescore_signals(
@@ -88,6 +114,7 @@ def test_a_session_scored_again_gives_the_same_signals(session: Session) -> None
         stop_ns=max(step[0] for step in session.steps),
     )
     assert actual.tobytes() == expected.tobytes()
+    return actual
 
 
 def dense_session(session: Session) -> Session:

@@ -159,6 +159,21 @@ def test_growth_changes_nothing(session: Session) -> None:
 @settings(max_examples=60)
 def test_mirrored_sessions_give_mirrored_signals_exactly(session: Session) -> None:
     """Swapping buying and selling swaps the columns and signs, to the last bit."""
+    check_mirrored(session)
+
+
+def test_a_history_of_equal_ratios_mirrors_exactly() -> None:
+    """Flow older than 300 s leaves the ratio at a median that all quantiles are equal to."""
+    session = plain_session(cooldown_ns=0)
+    tied = session.expected[0] | {"log_ratio_quantiles": [0.0] * 7}
+    session = session._replace(expected=[tied, tied])
+    session = quiet(session, (20, bought(0, at(20), 12)), (380, []))
+    assert run(session)["percentile_rank"].tolist() == [100.0, 50.0]
+    check_mirrored(session)
+
+
+def check_mirrored(session: Session) -> None:
+    """Hold the mirrored session's signals against the session's."""
     expected, actual = run(session), run(mirrored(session))
     order = np.lexsort((actual["side"], actual["instrument_id"], actual["instant_ns"]))
     actual = actual[order]

@@ -215,12 +215,15 @@ def percentile_rank(value: float, expected: Records, slot: int) -> float:
     """Return the percentile of a log ratio: interpolated from 10 to 90, a normal tail beyond.
 
     The tail runs through the quantiles 50 and 90 (10 on the lower side), because the table has
-    no 1 and 5: so a mirrored history gives exactly the mirrored rank.
+    no 1 and 5: so a mirrored history gives exactly the mirrored rank. The median itself is at 50,
+    though quantiles around it may be equal: it belongs to neither side.
     """
     if not expected[slot]["sessions"] > 0.0:
         return 50.0
     q = expected[slot]["log_ratio_quantiles"]
     median = bounded(q[2], -MAX_RATIO, MAX_RATIO)
+    if value == median:
+        return 50.0
     if value < median:
         upper, top = bounded(q[1], -MAX_RATIO, MAX_RATIO), bounded(q[0], -MAX_RATIO, MAX_RATIO)
         return 100.0 - upper_rank(-value, -median, -upper, -top)

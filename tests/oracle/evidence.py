@@ -104,11 +104,13 @@ def percentile_rank(value: float, quantiles: list[float], sessions: float) -> fl
     """Return the value's percentile: interpolated from 10 to 90, a normal tail beyond.
 
     The tail runs through the quantiles 50 and 90 (10 on the lower side), because the table has
-    no 1 and 5: a mirrored history gives the mirrored rank.
+    no 1 and 5: a mirrored history gives the mirrored rank. The median is at 50, ties or not.
     """
     if not sessions > 0:
         return 50.0
     known = [bounded(quantile, -100.0, 100.0) for quantile in quantiles]
+    if value == known[2]:
+        return 50.0
     if value < known[2]:
         return 100.0 - upper_rank(-value, [-known[2], -known[1], -known[0]])
     return upper_rank(value, known[2:5])
