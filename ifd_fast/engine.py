@@ -31,7 +31,6 @@ from ifd_fast.scores import (
     unknown_expected,
 )
 from ifd_kernels.engine import Engine as EngineState
-from ifd_kernels.engine import pass_time
 from ifd_kernels.feeding import NOTHING_DUE_NS, Names, Wire, feed_bytes
 from ifd_kernels.layout import (
     CONSUMED,
@@ -48,6 +47,7 @@ from ifd_kernels.layout import (
     SECOND_NS,
     Integer,
 )
+from ifd_kernels.passing import pass_time
 from ifd_kernels.score_state import HEAD, KEPT, OPEN, ROWS
 from ifd_kernels.windows import set_next
 from ifd_kernels.wire import COUNTERS

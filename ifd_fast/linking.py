@@ -14,9 +14,10 @@ import numpy as np
 
 from ifd_fast.logs import get_logger
 from ifd_kernels import _jit
-from ifd_kernels.engine import PASS_TIME, pass_time
+from ifd_kernels.engine import PASS_TIME
 from ifd_kernels.feeding import NOTHING_DUE_NS, feed_bytes
 from ifd_kernels.layout import CONSUMED, DONE
+from ifd_kernels.passing import pass_time
 
 if TYPE_CHECKING:
     from ifd_kernels.engine import Engine

@@ -41,7 +41,8 @@ def run_kernel(
     for i in range(len(stream)):
         while (status := kernel.check_room(book)) != DONE:
             book = books.grow(book, status)
-        kernel.prefetch_event(book, ring, i)
+        kernel.prefetch_order(book, ring, i)
+        kernel.prefetch_book(book, ring, i)
         bits.append(int(kernel.apply_event(book, ring, i)))
     return book, bits
 

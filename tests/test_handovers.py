@@ -93,7 +93,11 @@ def test_a_session_scored_again_gives_the_same_signals(session: Session) -> None
 def test_the_turn_of_a_mid_comes_of_age_as_flow_does() -> None:
     """Noted at the mark 300 s after the flow, at which nothing was handed over; it ages too."""
     session = plain_session(cooldown_ns=0)
-    flows = (20, bought(0, at(20), 12)), (21, bought(1, at(21), 1)), (920, [])
+    flows: tuple[tuple[int, list[Any]], ...] = (
+        (20, bought(0, at(20), 12)),
+        (21, bought(1, at(21), 1)),
+        (920, []),
+    )
     session = quiet(session, *flows)
     quotes: list[list[int | None]] = [[None, 0], [None, 1], [None, None]]
     steps = [(*step[:2], mids) for step, mids in zip(session.steps, quotes, strict=True)]

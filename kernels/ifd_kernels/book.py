@@ -79,8 +79,9 @@ __all__ = [
     "apply_batch",
     "apply_event",
     "check_room",
-    "prefetch_event",
+    "prefetch_book",
     "prefetch_levels",
+    "prefetch_order",
 ]
 
 
@@ -92,14 +93,23 @@ LOOK_NEAR: Final = 4
 
 
 @leaf
-def prefetch_event(book: Book, ring: Ring, i: Integer) -> None:
-    """Ask for the cache lines that the event at `i` of the ring will need first."""
+def prefetch_order(book: Book, ring: Ring, i: Integer) -> None:
+    """Ask for the order table's line of the event at `i` of the ring.
+
+    It misses the processor's table of pages as well, and a prefetch is not done before its page
+    is found.
+    """
     i = natural(i)
-    slot = natural(np.int64(ring.slot[i]))
-    identity = identity_of(slot, ring.order_id[i])
+    identity = identity_of(natural(np.int64(ring.slot[i])), ring.order_id[i])
     prefetch(book.orders, home_of(book.orders, identity))
     if book.counters[MOVED] >= 0:
         prefetch(book.old_orders, home_of(book.old_orders, identity))
+
+
+@leaf
+def prefetch_book(book: Book, ring: Ring, i: Integer) -> None:
+    """Ask for what the book begins with that the event at `i` of the ring is for."""
+    slot = natural(np.int64(ring.slot[natural(i)]))
     prefetch(book.levels.sides, slot << 1)
     prefetch(book.touch, slot)
 
@@ -323,7 +333,8 @@ def apply_batch(ring: Ring, start: Integer, stop: Integer, book: Book) -> tuple[
             return status, sequence
         ahead = natural((sequence + LOOK_AHEAD) & mask)
         if sequence + LOOK_AHEAD < stop and ring.slot[ahead] >= 0:
-            prefetch_event(book, ring, ahead)
+            prefetch_order(book, ring, ahead)
+            prefetch_book(book, ring, ahead)
         near = natural((sequence + LOOK_NEAR) & mask)
         if sequence + LOOK_NEAR < stop and ring.slot[near] >= 0:
             prefetch_levels(book, ring, near)

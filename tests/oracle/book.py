@@ -11,7 +11,8 @@ from typing import NamedTuple
 __all__ = ["Book", "Event", "Order", "Touch", "apply_event", "levels", "orders", "touch_of"]
 
 COVERS = (
-    *("apply_batch", "prefetch_event", "prefetch_levels", "book_state.check_room"),
+    *("apply_batch", "prefetch_book", "prefetch_levels", "prefetch_order"),
+    "book_state.check_room",
     *("order_growth.find_live", "order_growth.move_orders", "order_growth.tend_tables"),
     *("odd_orders.drop_order", "odd_orders.find_order", "odd_orders.give_row"),
     *("odd_orders.key_of", "odd_orders.read_order", "odd_orders.write_order"),

@@ -32,7 +32,7 @@ VERDICTS = (
     "in_snapshot",
 )
 COVERS = (
-    *("advance", "pass_time", "pressure.add_trade", "pressure.open_pane"),
+    *("advance", "passing.pass_time", "pressure.add_trade", "pressure.open_pane"),
     *("windows.begin_pane", "windows.emit_rows", "windows.seal_pane", "windows.seal_second"),
     *("windows.set_next", "windows.start_clock"),
     "prefetch_pane",
