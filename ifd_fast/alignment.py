@@ -13,7 +13,14 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["give_back_compiler", "give_back_free", "grow_rows", "keep_heap_whole", "place_zeros"]
+__all__ = [
+    "give_back_compiler",
+    "give_back_free",
+    "grow_rows",
+    "keep_heap_whole",
+    "owner_of",
+    "place_zeros",
+]
 
 PAGE_BYTES: Final = 4096
 LINE_BYTES: Final = 64
@@ -50,8 +57,9 @@ def grow_rows(old: NDArray[Any], rows: int, fill: object = 0) -> NDArray[Any]:
     The first growth moves it to where there is room, so that a later one copies nothing: old and
     new array are never there at once, and leave no holes in the heap. Take `old` for gone.
     """
-    room, count = _room_of(old), len(old)
+    owner, count = owner_of(old), len(old)
     row_bytes = old.itemsize * math.prod(old.shape[1:])
+    room = owner if isinstance(owner, _Room) else None
     fits = room is not None and room.rows == count and rows * row_bytes <= len(room)
     if not fits:
         room = _reserve(rows * row_bytes)
@@ -69,12 +77,12 @@ def grow_rows(old: NDArray[Any], rows: int, fill: object = 0) -> NDArray[Any]:
     return whole
 
 
-def _room_of(array: NDArray[Any]) -> _Room | None:
-    """Return the room in which all of `array` stands, if it has one."""
-    base: Any = array
+def owner_of(array: NDArray[Any]) -> object:
+    """Return the object whose memory the array is a view of, however many views lie between."""
+    base: object = array
     while isinstance(base, (np.ndarray, memoryview)):
         base = base.base if isinstance(base, np.ndarray) else base.obj
-    return base if isinstance(base, _Room) else None
+    return base
 
 
 def _reserve(taken_bytes: int) -> _Room | None:

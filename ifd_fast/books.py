@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ifd_fast.alignment import owner_of
 from ifd_fast.errors import UsageError
 from ifd_kernels import book as kernel
 from ifd_kernels import book_state as state
@@ -106,7 +107,7 @@ def _table(orders: int) -> Records:
 
 def _release(table: Records) -> bool:
     """Give a piece of an empty table's memory back to the system; return whether that is all."""
-    memory = table.base
+    memory = owner_of(table)
     if not isinstance(memory, _Memory):
         return True
     memory.madvise(mmap.MADV_DONTNEED, memory.released_bytes, PIECE_BYTES)

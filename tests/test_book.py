@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from typing import Any
 
@@ -232,6 +233,30 @@ def test_many_clears_do_not_fill_the_table() -> None:
         book = books.apply(strategies.as_ring(stream), 0, len(stream), book)
     assert books.counts(book)["live_orders"] == 0
     assert books.capacity_orders(book) <= 1024
+
+
+@pytest.mark.skipif(not books.HAS_SMALL_PAGES, reason="memory is given back on Linux only")
+def test_old_table_is_given_back_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a table that has been left, every piece goes back once, in order, none beyond its end."""
+    given: list[tuple[int, int, int]] = []
+
+    class Watched(mmap.mmap):
+        released_bytes = 0
+
+        def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
+            if option == mmap.MADV_DONTNEED:
+                given.append((len(self), start, length))
+
+    monkeypatch.setattr(books, "_Memory", Watched)
+    book = books.allocate(1, orders=4096)
+    for first in range(0, 40_000, 1000):
+        stream = [Event(0, "A", "B", 1 + first + i, i, 1, 128) for i in range(1000)]
+        book = books.apply(strategies.as_ring(stream), 0, len(stream), book)
+    piece = given[0][2]
+    whole = sorted({size for size, _, _ in given})
+    assert whole
+    assert given == [(size, at, piece) for size in whole for at in range(0, size, piece)]
+    assert max(whole) > piece
 
 
 def test_refusals() -> None:
