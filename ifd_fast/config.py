@@ -45,7 +45,7 @@ DEFAULT_PROFILE: Final = "ifd_v3_production"
 # Variables with our prefix that are no settings: the rest of the prefix belongs to the settings.
 _NO_SETTINGS: Final = {
     "IFD_API_KEY_FILE",  # where the key lies, see read_api_key
-    "IFD_BOOK_STREAMS",  # the tests' own
+    "IFD_STREAMS",  # the tests' own
     "IFD_FIXED_EXAMPLES",  # the tests' own
     "IFD_PROFILE",
     "IFD_REQUIRE_DATA",  # the tests' own

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import mmap
-import os
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ifd_fast import books
@@ -18,17 +17,12 @@ from ifd_kernels.book_state import ODD_FREE, ODD_NEXT, STAMP
 from ifd_kernels.layout import BBO_CHANGED, DONE, Ring
 from ifd_kernels.orders import LINE, PLACES, PRICE_BIT
 from tests import strategies
+from tests.examples import more_examples
 from tests.oracle import book as oracle
 from tests.oracle.book import Event
 
 SLOTS = 3
-EXAMPLES = int(os.environ.get("IFD_BOOK_STREAMS", "0"))
 any_stream = st.one_of(strategies.streams(), strategies.wild_streams(), strategies.legal_streams())
-
-
-def more_examples(test: Any) -> Any:
-    """Draw IFD_BOOK_STREAMS examples where it is set (2000 shows what the project promises)."""
-    return settings(max_examples=EXAMPLES)(test) if EXAMPLES else test
 
 
 def run_kernel(

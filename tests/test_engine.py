@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ifd_fast.framing import Framer
+from tests.examples import more_examples
 from tests.oracle import engine as oracle
 from tests.strategies_engine import (
     SESSIONS,
@@ -32,6 +33,7 @@ Event = dict[str, Any]
 some_settings = st.sampled_from(SETTINGS)
 
 
+@more_examples
 @given(streams(), some_settings)
 def test_rows_are_those_of_the_rules(stream: list[Event], settings: dict[str, int]) -> None:
     """Windows and facts, whatever the settings, are what the rules say, to the last column."""
@@ -39,6 +41,23 @@ def test_rows_are_those_of_the_rules(stream: list[Event], settings: dict[str, in
     assert actual == by_rules(stream, settings)
 
 
+def test_no_mid_is_known_of_before_event_time_began() -> None:
+    """A touch of records without a time is that of later windows, not of one begun earlier."""
+    settings, began_ns = {"window_s": 60, "step_s": 60, "lateness_ns": 0}, 1_715_257_920 * 10**9
+    times = {"ts_event": began_ns, "ts_recv": began_ns - 1_000_000_001, "flags": 128}
+    order = {"instrument_id": 7, "action": "A", "size": 1, **times}
+    trade = {"instrument_id": 1, "action": "T", "side": "A", "order_id": 0, "price": 0, "size": 1}
+    stream = [
+        {**order, "side": "A", "order_id": 1, "price": 10**9},
+        {**order, "side": "B", "order_id": 2, "price": -(10**9)},
+        {**trade, **times, "ts_recv": began_ns},
+    ]
+    actual = rows_of(play(stream, settings))
+    assert actual == by_rules(stream, settings)
+    assert [row["underlying_mid2"] for row in (*actual["windows"], *actual["facts"])] == [0, None]
+
+
+@more_examples
 @given(streams(), some_settings)
 def test_every_trade_has_one_account(stream: list[Event], settings: dict[str, int]) -> None:
     """Trades are counted, late, ahead, off session, without size or time as the rules say."""

@@ -194,6 +194,7 @@ def replay(
             if verdict == "counted":
                 trades.setdefault(event["instrument_id"], []).append(event)
     changes = read_books(events, settings)
+    begun = min((mark for mark in marks if mark >= 0), default=-1)
     spans = {"windows": (settings["window_s"], settings["step_s"]), "facts": (FACTS_S, FACTS_S)}
     found: dict[str, Any] = {"counts": counts}
     for name, (length_s, step_s) in spans.items():
@@ -204,7 +205,7 @@ def replay(
                 row = sum_window(mine, own, window, settings)
                 row["instrument_id"] = instrument_id
                 row["emitted_at"] = emitted_at(window[1], marks, trades, settings)
-                add_prices(row, changes, underlying, settings)
+                add_prices(row, changes, underlying, settings, begun)
                 rows.append(row)
         rows.sort(key=lambda row: (row["window_end"], row["instrument_id"]))
         found[name] = [row for row in rows if row["emitted_at"] is not None]
@@ -247,16 +248,24 @@ def emitted_at(
 
 
 def add_prices(
-    row: Row, changes: list[dict[str, Any]], underlying: dict[int, int], settings: Settings
+    row: Row,
+    changes: list[dict[str, Any]],
+    underlying: dict[int, int],
+    settings: Settings,
+    begun: int,
 ) -> None:
-    """Add the touch at the window's end and the underlying's mid at its start."""
+    """Add the touch at the window's end and the underlying's mid at its start.
+
+    None is known of a start before event time `begun`: what a record said earlier, without a time
+    of its own, need not have been so then.
+    """
     pane = pane_ns(settings)
     touch = last_touch(changes, row["instrument_id"], -(-row["window_end"] // pane))
     row["bid_price"] = touch.bid[0] if touch.bid[2] else None
     row["ask_price"] = touch.ask[0] if touch.ask[2] else None
     future = underlying.get(row["instrument_id"])
     row["underlying_mid2"] = None
-    if future is not None:
+    if future is not None and row["window_start"] // pane >= first_open_pane(begun, settings):
         touch = last_touch(changes, future, row["window_start"] // pane)
         if abs(touch.bid[0]) < PRICE_LIMIT and abs(touch.ask[0]) < PRICE_LIMIT:
             row["underlying_mid2"] = touch.bid[0] + touch.ask[0]
