@@ -246,6 +246,7 @@ def memory(folder: Path) -> list[dict[str, Any]]:
     """Measure the resident memory of W2 while instruments open, with 20 sessions of history."""
     from bench.openings import measure
 
+    run_ifd("warm-up")  # a first start would hold the compiler's memory
     found = measure(folder, 20 * RECORDS)
     millions, resident = zip(*found["samples"], strict=True)
     half = next(mb for at, mb in zip(millions, resident, strict=True) if at >= max(millions) / 2)

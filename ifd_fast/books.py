@@ -227,7 +227,7 @@ def _grow_orders(book: state.Book) -> state.Book:
 
 
 def _next_capacity(book: state.Book) -> int:
-    need = int(book.counters[state.LIVE]) * 3 // 2 + capacity_orders(book) // 4 + 2
+    need = int(book.counters[state.LIVE]) * 5 // 4 + capacity_orders(book) // 8 + 2
     bigger = ORDERS_MIN
     while _limit(bigger) < need:
         bigger *= 2

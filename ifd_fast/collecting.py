@@ -12,6 +12,7 @@ from ifd_fast.alignment import give_back_compiler, give_back_free, keep_heap_who
 from ifd_fast.digests import FactsDigest, RunDigests
 from ifd_fast.draining import SCHEMAS, Drain
 from ifd_fast.summaries import summarize
+from ifd_kernels import _jit
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -117,7 +118,7 @@ class Collector(Drain):
         self._sessions: dict[dt.date, FactsDigest] = {}
         self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in SCHEMAS}
         self._untrimmed_rows = 0
-        self._trimmed_room = engine.instruments.capacity
+        self._trimmed_at = engine.instruments.capacity, _jit.loaded()
         for name, schema in SCHEMAS.items():
             self._append(name, pl.DataFrame(schema=schema))
 
@@ -160,9 +161,10 @@ class Collector(Drain):
     def drain(self, observed_to_ns: int | None = None) -> None:
         """Take all rows and signals; windows that end after `observed_to_ns` were cut short."""
         super().drain(observed_to_ns)
-        room = self.engine.instruments.capacity  # arrays by slot were copied as it grew
-        if self._untrimmed_rows >= _TRIM_ROWS or room > self._trimmed_room:
-            self._untrimmed_rows, self._trimmed_room = 0, room
+        # Arrays by slot are copied as they grow, and loading a kernel touches the compiler.
+        now = self.engine.instruments.capacity, _jit.loaded()
+        if self._untrimmed_rows >= _TRIM_ROWS or now != self._trimmed_at:
+            self._untrimmed_rows, self._trimmed_at = 0, now
             give_back_free()
             give_back_compiler()
 

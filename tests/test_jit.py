@@ -116,6 +116,16 @@ def test_an_edit_of_a_called_file_is_seen(package: Path) -> None:
 
 
 @pytest.mark.jit
+def test_loaded_counts_kernels_as_they_are_first_called(package: Path) -> None:
+    """None at first, then one for each, however often they are called."""
+    call = (
+        "import numpy, ifd_kernels.top as t; from ifd_kernels._jit import loaded; a = loaded(); "
+        "t.top(1); b = loaded(); t.top(2); t.pick(numpy.zeros(1, 'i8'), 0); print(a, b, loaded())"
+    )
+    assert answer(package, call) == "0 1 2"
+
+
+@pytest.mark.jit
 def test_bounds_checks_have_a_cache_of_their_own(package: Path) -> None:
     """With a warm cache, switching bounds checks on still raises at an index out of range."""
     call = "import numpy, ifd_kernels.top as t; print(t.pick(numpy.zeros(1, 'i8'), 0))"

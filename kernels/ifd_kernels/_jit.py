@@ -41,6 +41,7 @@ __all__ = [
     "load_i64",
     "load_u32",
     "load_u64",
+    "loaded",
     "natural",
     "parts",
     "prefetch",
@@ -228,6 +229,12 @@ def kernels() -> dict[str, Callable[..., object]]:
 def parts() -> dict[str, Any]:
     """Return the dispatchers of what kernels take in, by `module.name`; empty without compiler."""
     return dict(_parts)
+
+
+def loaded() -> int:
+    """Return how many compiled versions of kernels this process has loaded; 0 without compiler."""
+    compiled: list[Any] = [*_registry.values()]
+    return 0 if _CONFIG.DISABLE_JIT else sum(len(one.overloads) for one in compiled)
 
 
 def is_kept(compiled: Callable[..., object]) -> bool:
