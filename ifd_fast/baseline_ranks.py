@@ -41,6 +41,7 @@ __all__ = [
     "PastSession",
     "build_ranking",
     "list_identities",
+    "pack_rows",
     "rank_sessions",
     "stand_at_open",
 ]
@@ -242,7 +243,7 @@ def _read_session(
         expected=join_slots(arrays, identities, len(identities), open_ns, symbols=symbols)
         if len(identities)
         else np.zeros(0, EXPECTED),
-        rows=_pack_rows(columns, identities),
+        rows=pack_rows(columns, identities),
     )
 
 
@@ -277,7 +278,7 @@ def list_identities(listed: list[tuple[Any, ...]]) -> tuple[NDArray[Any], dict[i
     return identities, {slot: name for name, slot in place.items()}
 
 
-def _pack_rows(columns: dict[str, NDArray[Any]], identities: NDArray[Any]) -> NDArray[Any]:
+def pack_rows(columns: dict[str, NDArray[Any]], identities: NDArray[Any]) -> NDArray[Any]:
     """Return hand-overs as HANDOVER, each with its slot; of unlisted instruments none."""
     ids = identities["instrument_id"][: int((identities["kind"] != KIND_FUTURE).sum())]
     known = np.isin(columns["instrument_id"], ids)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import textwrap
 import tomllib
 from dataclasses import dataclass, replace
 from functools import cache
@@ -24,6 +25,7 @@ from ifd_kernels.signals import (
     MAX_ANOMALY,
     MAX_COORDINATION,
     MAX_DECADES,
+    MAX_RAW_DECADES,
 )
 
 if TYPE_CHECKING:
@@ -42,10 +44,16 @@ __all__ = [
     "write_calibration",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
 # Columns of the features, and the weight each one gets; the maker's counts against.
-FEATURES: Final = ("per_decade", "per_deviate", "per_coordination", "maker_loss")
-_SIGNS: Final = np.array([1.0, 1.0, 1.0, -1.0])
+FEATURES: Final = (
+    "per_decade",
+    "per_persistence",
+    "per_deviate",
+    "per_coordination",
+    "maker_loss",
+)
+_SIGNS: Final = np.array([1.0, 1.0, 1.0, 1.0, -1.0])
 # Weights are pulled to those that stand with the weight of so many candidates: a feature that the
 # sessions say nothing about keeps its place.
 _RIDGE: Final = 1.0
@@ -68,6 +76,7 @@ class Calibration:
 
     intercept: float
     per_decade: float
+    per_persistence: float
     per_deviate: float
     per_coordination: float
     maker_loss: float
@@ -86,7 +95,7 @@ class Calibration:
         return hashlib.sha256(repr([float(number) for number in numbers]).encode()).hexdigest()
 
     def confidences(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the confidence of each row of features (n, 4), as the kernels give it."""
+        """Return the confidence of each row of features (n, 5), as the kernels give it."""
         weights = np.array([getattr(self, name) for name in FEATURES]) * _SIGNS
         log_odds = np.clip(self.intercept + features @ weights, -LOG_ODDS_LIMIT, LOG_ODDS_LIMIT)
         result: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-log_odds))
@@ -95,18 +104,24 @@ class Calibration:
 
 def features_of(
     false_alerts: NDArray[np.float64],
+    persistence: NDArray[np.float64],
     zscore_towards: NDArray[np.float64],
     coordination: NDArray[np.float64],
-    penalty_times_maker: NDArray[np.float64],
+    penalty: float,
+    maker: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the features (n, 4) of signals, cut as the kernels cut them."""
-    decades = np.clip(-np.log10(false_alerts), -MAX_DECADES, MAX_DECADES)
+    """Return the features (n, 5) of signals, cut as the kernels cut them.
+
+    `penalty`: the key market_making_penalty; `maker`: P(maker), whose square counts.
+    """
+    decades = np.clip(-np.log10(false_alerts), -MAX_DECADES, MAX_RAW_DECADES)
     return np.stack(
         [
             decades,
+            np.clip(persistence, 0.0, 1.0),
             np.clip(zscore_towards, 0.0, MAX_ANOMALY),
             np.clip(coordination, 0.0, MAX_COORDINATION),
-            penalty_times_maker,
+            penalty * maker * maker,
         ],
         axis=1,
     )
@@ -125,7 +140,7 @@ def fit_calibration(
     Parameters
     ----------
     features
-        (n, 4), of `features_of`.
+        (n, 5), of `features_of`.
     labels
         (n,) whether planted flow stood behind it.
     prior
@@ -168,7 +183,7 @@ def _descend(
 
     A weight at its bound that wants to go beyond it stands still for the step.
     """
-    low = np.array([-np.inf, _LEAST_PER_DECADE, 0.0, 0.0, 0.0])
+    low = np.array([-np.inf, _LEAST_PER_DECADE, 0.0, 0.0, 0.0, 0.0])
     ridge = np.array([1e-9, *[_RIDGE] * len(FEATURES)])
 
     def loss_of(weights: NDArray[np.float64]) -> float:
@@ -250,7 +265,9 @@ _TEMPLATE: Final = """\
 version = {version}
 made_by = "{made_by}"
 world_digest = "{world_digest}"
-seeds = [{seeds}]
+seeds = [
+{seeds},
+]
 sessions = {sessions}
 candidates = {candidates}
 
@@ -259,9 +276,11 @@ planted = {planted!r}
 hard_negatives = {hard_negatives!r}
 
 [weights]
-# log-odds = intercept + per_decade * -log10(false episodes a session) + per_deviate * (standard
-# deviations of the ratio's history, 0 to 6) + per_coordination * (standard deviations of the
-# neighbours' agreement, 0 to 6) - maker_loss * market_making_penalty * P(maker)
+# log-odds = intercept + per_decade * -log10(false episodes a session, down to .01)
+#   + per_persistence * (share of active minutes that lean to the side)
+#   + per_deviate * (standard deviations of the ratio's history, 0 to 2)
+#   + per_coordination * (standard deviations of the neighbours' agreement, 0 to 3)
+#   - maker_loss * market_making_penalty * P(maker) squared
 {weights}
 """
 
@@ -275,7 +294,9 @@ def write_calibration(
         version=VERSION,
         made_by=made_by.replace("\\", "/").replace('"', "'"),
         world_digest=world_digest,
-        seeds=", ".join(str(seed) for seed in seeds),
+        seeds=textwrap.fill(
+            ", ".join(map(str, seeds)), 96, initial_indent=" ", subsequent_indent=" "
+        ),
         sessions=calibration.sessions,
         candidates=calibration.candidates,
         planted=float(calibration.prior.planted),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ifd_fast.calibration import Calibration, load_calibration
+from ifd_fast.calibration import FEATURES, Calibration, load_calibration
 from ifd_kernels.signals import (
     BINS,
     CHANNELS,
@@ -73,9 +73,10 @@ def make_limits(
     limits["ready"], limits["sessions"] = float(ready), sessions
     limits["alpha"], limits["beta"] = line
     limits["grain_shares"] = grain_shares
-    for name in ("intercept", "per_decade", "per_deviate", "per_coordination", "maker_loss"):
+    for name in ("intercept", *FEATURES):
         limits[name] = getattr(weights, name)
     helped = weights.per_deviate * MAX_ANOMALY + weights.per_coordination * MAX_COORDINATION
+    helped += weights.per_persistence
     decades = -(weights.intercept + helped) / weights.per_decade
     # a little lower, so that no rounding hides a candidate
     limits["least_rank"] = max((decades + line[0]) / line[1] - 1e-6, 0.25)

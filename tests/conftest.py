@@ -7,11 +7,13 @@ coverage, and with `NUMBA_BOUNDSCHECK=1`; the last two draw fewer examples.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.strategies_scoring import WEIGHTS, weighed_by
 
 __all__ = ["JIT_OFF", "REDUCED", "ROOT", "data_folder"]
 
@@ -67,3 +69,10 @@ def real_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="module")
+def fixed_weights() -> Iterator[None]:
+    """Weigh confidences by the tests' own weights: the package's are fitted anew now and then."""
+    with weighed_by(WEIGHTS):
+        yield

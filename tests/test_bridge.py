@@ -22,6 +22,8 @@ from ifd_fast.signals import InstitutionalSignalV3
 from ifd_fast.streaming import MBOStreamingClient
 from tests.strategies_interface import SMALL, market, record, store
 
+pytestmark = pytest.mark.usefixtures("fixed_weights")
+
 
 class Page:
     """A dashboard that keeps what it is sent."""

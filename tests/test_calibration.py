@@ -16,11 +16,13 @@ from ifd_fast.calibration import (
     reweigh_prior,
     write_calibration,
 )
+from ifd_fast.detection import IFDv3Engine
 from ifd_fast.errors import DataError
+from tests.strategies_interface import SMALL, record, store
 
-TRUE = Calibration(0.5, 2.0, 0.3, 0.2, 6.0, Prior())
+TRUE = Calibration(0.5, 2.0, 0.5, 0.3, 0.2, 6.0, Prior())
 # What a fit keeps where candidates say nothing: the package's own may be made anew any day.
-STANDING = Calibration(1.37, 2.15, 0.15, 0.1, 10.0, Prior())
+STANDING = Calibration(1.37, 2.15, 0.5, 0.15, 0.1, 10.0, Prior())
 
 
 def candidates(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +31,7 @@ def candidates(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     features = np.column_stack(
         [
             rng.uniform(-1, 2, count),
+            rng.uniform(0, 1, count),
             rng.uniform(0, 3, count),
             rng.uniform(0, 3, count),
             0.4 * rng.uniform(0, 0.8, count),
@@ -61,6 +64,7 @@ def test_no_weight_gets_the_wrong_sign() -> None:
     features[:, 1:] = features[:, 1:].max(axis=0) - features[:, 1:]
     found = fit_calibration(features, labels, Prior(), standing=STANDING)
     assert found.per_deviate == found.per_coordination == found.maker_loss == 0
+    assert found.per_persistence == 0
     assert fit_calibration(-features, labels, Prior()).per_decade >= 0.1
 
 
@@ -108,9 +112,25 @@ def test_the_file_comes_back(tmp_path: Path) -> None:
 
 
 def test_features_are_cut_as_the_kernels_cut_them() -> None:
-    """Decades within twelve, anomalies and agreement from 0 to 6."""
+    """Decades from -12 to 2, anomalies up to 2, agreement up to 3; a maker by its square."""
     wild = np.array([1e-30, 1e30, 1.0])
-    features = features_of(wild, np.array([-1.0, 9.0, 2.0]), np.array([-3.0, 8.0, 1.0]), wild * 0)
-    assert features[:, 0].tolist() == [12, -12, 0]
-    assert features[:, 1].tolist() == features[:, 1].clip(0, 6).tolist()
-    assert features[:, 2].tolist() == [0, 6, 1]
+    share, makers = np.array([0.0, 0.5, 7.0]), np.array([0.0, 0.5, 1.0])
+    features = features_of(
+        wild, share, np.array([-1.0, 9.0, 1.5]), np.array([-3.0, 8.0, 1.0]), 0.4, makers
+    )
+    assert features[:, 0].tolist() == [2, -12, 0]
+    assert features[:, 1].tolist() == [0, 0.5, 1]
+    assert features[:, 2].tolist() == [0, 2, 1.5]
+    assert features[:, 3].tolist() == [0, 3, 1]
+    assert features[:, 4] == pytest.approx([0, 0.1, 0.4])
+
+
+def test_the_packages_own_weights_alert(tmp_path: Path) -> None:
+    """With twenty sessions of history the loudest window is an alert, with none it is no claim."""
+    profile = tmp_path / "small.toml"
+    profile.write_text(SMALL, "utf-8")
+    loud = record()
+    actual = IFDv3Engine(profile, store()).analyze_pressure_event(loud)
+    assert actual is not None
+    assert (actual.alert, actual.dominant_side) == (True, "BUY")
+    assert IFDv3Engine(profile).analyze_pressure_event(loud) is None

@@ -21,6 +21,8 @@ from ifd_fast.signals import InstitutionalSignalV3
 from ifd_fast.streaming import MBOStreamingClient
 from tests.strategies_interface import SMALL, fed, market, record, store
 
+pytestmark = pytest.mark.usefixtures("fixed_weights")
+
 SHARED_ENGINE = settings(max_examples=60)
 VOLUMES = st.one_of(st.integers(0, 400), st.sampled_from([0, 2**31, 2**53]))
 MIRRORED = {"BUY": "SELL", "SELL": "BUY", "STRONG_BUY": "STRONG_SELL", "STRONG_SELL": "STRONG_BUY"}

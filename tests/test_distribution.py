@@ -15,6 +15,8 @@ from ifd_fast.profiles import Profile
 from ifd_fast.signals import InstitutionalSignalV3
 from tests.strategies_interface import record
 
+pytestmark = pytest.mark.usefixtures("fixed_weights")
+
 
 @cache
 def found() -> InstitutionalSignalV3:

@@ -133,9 +133,11 @@ def test_confidence_rises_with_the_rank(rank: float, more: float) -> None:
     assert kernels.p_value(rank + more) <= kernels.p_value(rank)
     decades = kernels.null_decades(LIMITS, rank)
     assert decades == pytest.approx(oracle.null_decades(LIMITS[0], rank), rel=TOLERANCE)
-    actual = kernels.raw_log_odds(LIMITS, decades)
-    assert actual == pytest.approx(oracle.raw_log_odds(LIMITS[0], decades), rel=TOLERANCE)
-    assert kernels.raw_log_odds(LIMITS, kernels.null_decades(LIMITS, rank + more)) >= actual
+    actual = kernels.raw_log_odds(LIMITS, decades, 0.5)
+    assert actual == pytest.approx(oracle.raw_log_odds(LIMITS[0], decades, 0.5), rel=TOLERANCE)
+    higher = kernels.null_decades(LIMITS, rank + more)
+    assert kernels.raw_log_odds(LIMITS, higher, 0.5) >= actual
+    assert kernels.raw_log_odds(LIMITS, decades, min(0.5 + more, 1.0)) >= actual
     assert kernels.confidence(actual) == pytest.approx(oracle.confidence(actual), rel=TOLERANCE)
 
 
@@ -155,7 +157,8 @@ def test_all_four_classes_are_reachable() -> None:
     """Ranks from 4 to 9 pass through every class, and through none at all."""
     ranks = [n / 100 for n in range(400, 900)]
     decades = [kernels.null_decades(LIMITS, rank) for rank in ranks]
-    found = [kernels.confidence(kernels.raw_log_odds(LIMITS, one)) for one in decades]
+    helped = kernels.anomaly_log_odds(LIMITS, 2.0) + kernels.coordination_log_odds(LIMITS, 1.0)
+    found = [kernels.confidence(kernels.raw_log_odds(LIMITS, one, 1.0) + helped) for one in decades]
     for low, high in ((0.0, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.0)):
         assert any(low <= value < high for value in found)
 
@@ -163,7 +166,7 @@ def test_all_four_classes_are_reachable() -> None:
 def test_nothing_below_the_least_rank_can_be_a_candidate() -> None:
     """The shortcut loses nothing: there even the best history leaves a confidence below .5."""
     decades = kernels.null_decades(LIMITS, LIMITS[0]["least_rank"])
-    best = kernels.raw_log_odds(LIMITS, decades) + kernels.anomaly_log_odds(LIMITS, 30.0)
+    best = kernels.raw_log_odds(LIMITS, decades, 1.0) + kernels.anomaly_log_odds(LIMITS, 30.0)
     assert kernels.confidence(best + kernels.coordination_log_odds(LIMITS, 30.0)) < 0.5
 
 

@@ -22,6 +22,7 @@ from ifd_fast.replaying import replay
 from ifd_fast.signal_ids import parse_id
 from tests.strategies_interface import OPEN, SECOND, store
 from tests.strategies_runs import bursts, copy_run, invoke, recorded_run
+from tests.strategies_scoring import WEIGHTS, weighed_by
 
 pytestmark = [pytest.mark.jit, pytest.mark.slow]
 
@@ -219,10 +220,11 @@ def test_missing_record_and_other_baselines(tmp_path: Path, signals: pl.DataFram
 def test_a_candidate_without_history_is_explained(tmp_path: Path) -> None:
     """Without baselines nothing alerts: words and JSON still say what there is, grade F."""
     (tmp_path / "bursts.dbn").write_bytes(bursts())
-    found = replay(tmp_path / "bursts.dbn", profile="ifd_v3_testing", out=tmp_path / "run")
-    assert not found.signals["alert"].any()
-    recording = open_recording(tmp_path / "run")
-    (one,) = explain([found.signals["signal_id"][0]], recording)
+    with weighed_by(WEIGHTS):
+        found = replay(tmp_path / "bursts.dbn", profile="ifd_v3_testing", out=tmp_path / "run")
+        assert not found.signals["alert"].any()
+        recording = open_recording(tmp_path / "run")
+        (one,) = explain([found.signals["signal_id"][0]], recording)
     assert "Gates not passed" in in_words(one)
     document: dict[str, Any] = to_json(one)
     assert document["signal"]["quality"] == "F"

@@ -22,7 +22,7 @@ from ifd_kernels.score_state import Score
 from ifd_kernels.scoring import note_flow, score_instant
 from ifd_kernels.signals import EXPECTED, LIMITS, PROFILE
 from tests.oracle import scoring as oracle
-from tests.strategies_scoring import OPEN_NS, SECOND_NS, Session, sessions
+from tests.strategies_scoring import OPEN_NS, SECOND_NS, WEIGHTS, Session, sessions
 
 # Kernel and oracle add the same terms in another order; a thousand roundings stay below it.
 TOLERANCE = 1e-9
@@ -218,7 +218,7 @@ def plain_session(**profile: float) -> Session:
     leg = {"mapped": 1, "retired": 0, "marks": 0}
     row = scores.profile_row(Profile())
     asked = {name: row[name][0].item() for name in row.dtype.names or ()}
-    row = make_limits(ready=True, sessions=20.0, line=(7.0, 0.9))[0]
+    row = make_limits(ready=True, sessions=20.0, line=(7.0, 0.9), calibration=WEIGHTS)[0]
     return Session(
         slots=[
             leg | {"instrument_id": 7, "kind": 1, "twin": 1, "strike": 100},

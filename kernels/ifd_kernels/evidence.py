@@ -32,7 +32,13 @@ from ifd_kernels.layout import (
     Integer,
     Records,
 )
-from ifd_kernels.signals import LOG_ODDS_LIMIT, MAX_ANOMALY, MAX_COORDINATION, MAX_DECADES
+from ifd_kernels.signals import (
+    LOG_ODDS_LIMIT,
+    MAX_ANOMALY,
+    MAX_COORDINATION,
+    MAX_DECADES,
+    MAX_RAW_DECADES,
+)
 
 __all__ = [
     "anomaly_log_odds",
@@ -268,9 +274,11 @@ def null_decades(limits: Records, rank: float) -> float:
 
 
 @kernel
-def raw_log_odds(limits: Records, decades: float) -> float:
-    """Return the log-odds of the flow alone: a straight line in its decades below the null."""
-    return limits[0]["intercept"] + limits[0]["per_decade"] * decades
+def raw_log_odds(limits: Records, decades: float, persistence: float) -> float:
+    """Return the log-odds of the flow alone: its decades below the null, and how it persists."""
+    known = limits[0]
+    flow = known["per_decade"] * bounded(decades, -MAX_DECADES, MAX_RAW_DECADES)
+    return known["intercept"] + flow + known["per_persistence"] * bounded(persistence, 0.0, 1.0)
 
 
 @kernel
@@ -287,8 +295,12 @@ def coordination_log_odds(limits: Records, agreement: float) -> float:
 
 @kernel
 def maker_log_odds(limits: Records, penalty: float, maker: float) -> float:
-    """Return what a likely maker takes away, at the profile's penalty."""
-    return limits[0]["maker_loss"] * bounded(penalty, 0.0, 1.0) * maker
+    """Return what a likely maker takes away, at the profile's penalty.
+
+    By the square of P(maker): on unseen sessions a P of .3 says next to nothing, one of .9 nearly
+    all, and a straight line through both gave a third more false alerts at as many finds.
+    """
+    return limits[0]["maker_loss"] * bounded(penalty, 0.0, 1.0) * maker * maker
 
 
 @kernel

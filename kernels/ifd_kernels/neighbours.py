@@ -17,7 +17,7 @@ from ifd_kernels._jit import kernel
 from ifd_kernels.evidence import bounded
 from ifd_kernels.layout import KIND_PUT, Integer, Records
 from ifd_kernels.score_state import BEST_RANK, NEIGHBOURS, SLOTS, Score
-from ifd_kernels.signals import MAX_COORDINATION
+from ifd_kernels.signals import MAX_AGREEMENT
 from ifd_kernels.votes import can_score
 
 __all__ = ["coordination", "lean_of", "sides_as_strong"]
@@ -68,7 +68,7 @@ def coordination(score: Score, identities: Records, slot: int, side: int) -> flo
     variance = bounded(squares / active - mean * mean, LEAST_VARIANCE, float(UNIT * UNIT))
     spread = sqrt(count * variance * (active - count) / (active - 1))
     sign = 1.0 if (side == 1) != (identities[slot]["kind"] == KIND_PUT) else -1.0
-    return bounded(sign * (found - count * mean) / spread, -MAX_COORDINATION, MAX_COORDINATION)
+    return bounded(sign * (found - count * mean) / spread, -MAX_AGREEMENT, MAX_AGREEMENT)
 
 
 @kernel

@@ -139,7 +139,7 @@ def judge_confidence(out: Records, i: int, penalty: float, limits: Records) -> N
     row["q"] = bounded(row["p"] * row["q"], 0.0, 1.0)
     decades = null_decades(limits, float(row["rank"]))
     row["false_alerts"] = 10.0**-decades
-    raw = raw_log_odds(limits, decades)
+    raw = raw_log_odds(limits, decades, float(row["persistence"]))
     history = anomaly_log_odds(limits, towards)
     bonus = coordination_log_odds(limits, float(row["coordination"]))
     loss = maker_log_odds(limits, penalty, float(row["maker_probability"]))

@@ -158,24 +158,27 @@ def null_decades(limits: Any, rank: float) -> float:
     return bounded(limits["beta"] * rank - limits["alpha"], -12.0, 12.0)
 
 
-def raw_log_odds(limits: Any, decades: float) -> float:
-    """Return the log-odds of the flow alone: a straight line in its decades below the null."""
-    return float(limits["intercept"] + limits["per_decade"] * decades)
+def raw_log_odds(limits: Any, decades: float, persistence: float) -> float:
+    """Return the log-odds of the flow alone: decades below the null, of which 2 are enough."""
+    flow = float(limits["per_decade"]) * bounded(decades, -12.0, 2.0)
+    return float(
+        limits["intercept"] + flow + limits["per_persistence"] * bounded(persistence, 0.0, 1.0)
+    )
 
 
 def anomaly_log_odds(limits: Any, zscore_towards: float) -> float:
     """Return what the history of ratios adds: never less than nothing."""
-    return float(limits["per_deviate"]) * bounded(zscore_towards, 0.0, 6.0)
+    return float(limits["per_deviate"]) * bounded(zscore_towards, 0.0, 2.0)
 
 
 def coordination_log_odds(limits: Any, agreement: float) -> float:
     """Return what agreeing neighbours add: never less than nothing."""
-    return float(limits["per_coordination"]) * bounded(agreement, 0.0, 6.0)
+    return float(limits["per_coordination"]) * bounded(agreement, 0.0, 3.0)
 
 
 def maker_log_odds(limits: Any, penalty: float, maker: float) -> float:
-    """Return what a likely maker takes away."""
-    return float(limits["maker_loss"]) * bounded(penalty, 0.0, 1.0) * maker
+    """Return what a likely maker takes away: by the square of its probability."""
+    return float(limits["maker_loss"]) * bounded(penalty, 0.0, 1.0) * maker**2
 
 
 def history_grade(completeness: float, cell: int) -> int:

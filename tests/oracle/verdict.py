@@ -91,7 +91,7 @@ def judge_confidence(row: dict[str, Any], profile: dict[str, Any], limits: Any) 
     row["q"] = min(1.0, row["p"] * row["q"])
     decades = evidence.null_decades(limits, row["rank"])
     row["false_alerts"] = 10.0**-decades
-    raw = evidence.raw_log_odds(limits, decades)
+    raw = evidence.raw_log_odds(limits, decades, row["persistence"])
     history = evidence.anomaly_log_odds(limits, sign * row["zscore"])
     bonus = evidence.coordination_log_odds(limits, row["coordination"])
     loss = evidence.maker_log_odds(
