@@ -11,7 +11,7 @@ from bench.scoring_feed import (
 )
 from bench.workloads import Thunk, region
 from ifd_kernels.layout import SECOND_NS
-from ifd_kernels.score_state import BEST_WINDOW, NOW
+from ifd_kernels.score_state import ANY_WINDOW, NOW
 
 __all__ = ["in_step_share", "score_instant", "score_instant_full"]
 
@@ -58,5 +58,5 @@ def in_step_share() -> Thunk:
     """Ask both sides of fifty of 600 slots for their companions, over a busy half hour."""
     market = quiet_market(600, 2000, 30)
     run_instants(market.score, market.identities, market.touch, market.flow, 0, 1900)
-    market.score.best[:, :, BEST_WINDOW] = LONGEST
+    market.score.best[:, :, ANY_WINDOW] = LONGEST
     return lambda: run_companions(market.score, market.identities, 50)

@@ -11,7 +11,17 @@ from ifd_fast.errors import IfdError
 from ifd_fast.ranking import Ranking, unknown_ranking
 from ifd_kernels import score_state
 from ifd_kernels.layout import KIND_CALL, KIND_PUT, NEED_SIGNALS, NEED_VOTES, UNDEF_PRICE
-from ifd_kernels.score_state import BESTS, COLUMNS, CURSORS, NEIGHBOURS, NEVER, ROWS, VOTE, Score
+from ifd_kernels.score_state import (
+    BESTS,
+    COLUMNS,
+    CURSORS,
+    EVIDENCE,
+    NEIGHBOURS,
+    NEVER,
+    ROWS,
+    VOTE,
+    Score,
+)
 from ifd_kernels.scoring import refresh_family, score_record
 from ifd_kernels.signals import CELL_NONE, EXPECTED, PROFILE, SIGNAL
 from ifd_kernels.votes import open_session
@@ -125,7 +135,7 @@ def allocate_score(
         ended_ns=np.full((slots, 2, 2), _BY_SLOT["ended_ns"], np.int64),
         due_ns=np.full((slots, 2, 2), _BY_SLOT["due_ns"], np.int64),
         best=np.zeros((slots, 2, BESTS), np.float64),
-        scratch=np.zeros(BESTS, np.float64),
+        scratch=np.zeros(EVIDENCE, np.float64),
         grain_s=np.zeros(slots, np.int8),
         neighbours=np.full((slots, NEIGHBOURS), -1, np.int32),
         shares=np.zeros(5, np.float64),

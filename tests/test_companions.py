@@ -13,7 +13,7 @@ from ifd_fast import scores
 from ifd_fast.profiles import Profile
 from ifd_kernels.companions import companion_decades, in_step_share
 from ifd_kernels.layout import IDENTITY, KIND_CALL, KIND_PUT
-from ifd_kernels.score_state import BEST_RANK, BEST_WINDOW, Score
+from ifd_kernels.score_state import ANY_RANK, ANY_WINDOW, Score
 from ifd_kernels.scoring import note_flow
 from tests.oracle import companions as oracle
 from tests.oracle.votes import SECOND_NS
@@ -47,7 +47,7 @@ def handed(flows: list[Flow], identities: Any) -> Score:
     """Return a score that was given the flows, all in its windows of 300 s and more."""
     score = scores.allocate_score(Profile(), SLOTS)
     scores.set_expected(score, scores.unknown_expected(SLOTS), identities)
-    score.best[:, :, BEST_WINDOW] = 1
+    score.best[:, :, ANY_WINDOW] = 1
     for flow in flows:
         where = (flow["slot"], flow["second"], flow["instant_ns"])
         assert note_flow(score, identities, *where, *flow["bid"], *flow["ask"]) == 0
@@ -157,12 +157,12 @@ def test_companion_decades_equal_their_oracle(
     """For any ranks; stronger companions never say less; both sides go by one rule."""
     identities = chain()
     score = handed([], identities)
-    score.best[:, :, BEST_RANK] = known
+    score.best[:, :, ANY_RANK] = known
     for side in range(2):
         others = [known[n][side] for n in range(SLOTS) if n % 2 != slot % 2]
         actual = companion_decades(score, identities, slot, side)
         assert actual == oracle.companion_decades(others, known[slot ^ 1][side])
-    score.best[1 - slot % 2 :: 2, :, BEST_RANK] += more
+    score.best[1 - slot % 2 :: 2, :, ANY_RANK] += more
     assert companion_decades(score, identities, slot, 1) >= actual
 
 
@@ -170,9 +170,9 @@ def test_one_strong_companion_that_is_no_twin_says_nothing() -> None:
     """Another metaorder may run in some put; two of them, or the twin's, are no accident."""
     identities = chain()
     score = handed([], identities)
-    score.best[3, 0, BEST_RANK] = 9.0
+    score.best[3, 0, ANY_RANK] = 9.0
     assert companion_decades(score, identities, 0, 0) == 0
-    score.best[5, 0, BEST_RANK] = 7.0
+    score.best[5, 0, ANY_RANK] = 7.0
     assert companion_decades(score, identities, 0, 0) == 5.5
-    score.best[1, 0, BEST_RANK] = 8.0
+    score.best[1, 0, ANY_RANK] = 8.0
     assert companion_decades(score, identities, 0, 0) == 8.0

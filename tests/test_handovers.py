@@ -201,7 +201,9 @@ def sampled(session: Session, first_ns: int, stop_ns: int) -> tuple[Any, Any]:
                         mean, _, markets = scorer.means(slot, channel, window_s, now_ns)
                         key = (channel, window, ranks.bin_of(mean * markets[2]))
                         samples[key] = samples.get(key, 0) + 10
-                    found = scorer.measured(slot, channel, window_s, now_ns)
+                    found = scorer.measured(
+                        slot, channel, window_s, now_ns, oracle.POOL_CONCENTRATION
+                    )
                     if found is not None and found["deviate"] > 0:
                         usual, deviate = found["usual"], found["deviate"]
                         ranks.count_residual(residuals, channel, window, usual, deviate)

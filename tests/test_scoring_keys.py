@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.strategies_scoring import Session
+from tests.strategies_scoring import Session, sessions
 from tests.test_scoring import at, bought, plain_session, quiet, run
 
 KEYS: dict[str, list[Any]] = {
@@ -39,9 +41,30 @@ def many_runs() -> Session:
 def test_every_profile_key_acts_and_only_one_way(key: str) -> None:
     """Raising a key never gives more alerts, and at some value gives fewer."""
     session = many_runs()
-    counts = [
-        int(run(session._replace(profile=session.profile | {key.strip("-"): value}))["alert"].sum())
-        for value in (-value if key[0] == "-" else value for value in KEYS[key])
-    ]
+    counts = [count_alerts(session, key, value) for value in KEYS[key]]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1]
+
+
+def count_alerts(session: Session, key: str, value: float) -> int:
+    """Return the alerts of the session with a key at the value, negated for a key with a minus."""
+    asked = {key.strip("-"): -value if key[0] == "-" else value}
+    return int(run(session._replace(profile=session.profile | asked))["alert"].sum())
+
+
+@pytest.mark.parametrize("maker_loss", [20.0, 35.0])
+def test_a_stricter_gate_takes_no_companion_away(maker_loss: float) -> None:
+    """The legs of a maker, each the other's companion, don't alert once less flow is weighed."""
+    session = many_runs()
+    session = session._replace(limits=session.limits | {"maker_loss": maker_loss})
+    counts = [count_alerts(session, "min_volume_concentration", gate) for gate in (0.0, 0.5, 0.95)]
+    assert counts == sorted(counts, reverse=True)
+
+
+@given(sessions(), st.data())
+@settings(max_examples=60)
+def test_no_stricter_key_gives_more_alerts(session: Session, data: st.DataObject) -> None:
+    """In any session, whatever the weights, and however the other keys stand."""
+    key = data.draw(st.sampled_from(sorted(KEYS)))
+    less, more = sorted(data.draw(st.lists(st.sampled_from(KEYS[key]), min_size=2, max_size=2)))
+    assert count_alerts(session, key, more) <= count_alerts(session, key, less)

@@ -3,7 +3,8 @@
 Who buys volatility buys calls and puts, who sells it sells both: legs of a strangle in the same
 seconds, legs of several strikes over the same minutes. Calls bought while puts are sold is
 direction, and counts as nothing here. Two facts say so: the share of a slot's votes in step with
-one companion, beyond chance, and how strong the evidence of that side is in its companions.
+one companion, beyond chance, and how strong the evidence of that side is in its companions. Neither
+knows what the profile asks: a stricter one would see fewer companions, and so find fewer makers.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from ifd_kernels._jit import kernel
 from ifd_kernels.evidence import bounded
 from ifd_kernels.layout import SECOND_NS, Integer, Records
 from ifd_kernels.score_state import (
-    BEST_RANK,
-    BEST_WINDOW,
+    ANY_RANK,
+    ANY_WINDOW,
     HEAD,
     SLOTS,
     TAIL,
@@ -73,10 +74,11 @@ def count_steps(score: Score, identities: Records, slot: int, side: int, sequenc
 def in_step_share(score: Score, identities: Records, slot: int, side: int) -> float:
     """Return the largest share of the side's votes in step with one companion, beyond chance.
 
-    The newest votes of cap 1 in the window of the side's strongest evidence. By chance, so many
-    fall into the companion's seconds as its votes fill of that window. O(n + entries around).
+    The newest votes of cap 1 in the window of the side's strongest evidence, whatever the profile
+    asks of it (300 s if there is none). By chance, so many fall into the companion's seconds as its
+    votes fill of that window. O(n + entries around).
     """
-    window = int(score.best[slot, side, BEST_WINDOW])
+    window = int(score.best[slot, side, ANY_WINDOW])
     mask = score.log.shape[0] - 1
     sequence = score.newest[slot]
     own = 0
@@ -105,7 +107,7 @@ def companion_decades(score: Score, identities: Records, slot: int, side: int) -
     """
     first, second = 0.0, 0.0
     for other in range(score.cursor[SLOTS]):
-        rank = score.best[other, side, BEST_RANK]
+        rank = score.best[other, side, ANY_RANK]
         if rank > second and is_companion(identities, slot, other):
             if rank > first:
                 first, second = rank, first
@@ -114,5 +116,5 @@ def companion_decades(score: Score, identities: Records, slot: int, side: int) -
     found = max(second - DECADES_OF_CHOICE, 0.0)
     twin = int(identities[slot]["twin_slot"])
     if twin >= 0 and can_score(identities, twin):
-        found = max(found, score.best[twin, side, BEST_RANK])
+        found = max(found, score.best[twin, side, ANY_RANK])
     return float(found)

@@ -79,7 +79,10 @@ BEST_AGAINST: Final = 5
 BEST_MEAN_FOR: Final = 6
 BEST_MEAN_AGAINST: Final = 7
 BEST_TODAY: Final = 8
-BESTS: Final = 9
+EVIDENCE: Final = 9  # columns up to here are of evidence that the profile lets in
+ANY_RANK: Final = 9  # of the strongest by rules that no profile changes: what others are told
+ANY_WINDOW: Final = 10
+BESTS: Final = 11
 
 
 class Score(NamedTuple):
@@ -109,7 +112,7 @@ class Score(NamedTuple):
     ended_ns: NDArray[np.int64]  # (n, 2, 2) the instant at which it stopped holding
     due_ns: NDArray[np.int64]  # (n, 2, 2) the instant of its last row
     best: NDArray[np.float64]  # (n, 2, BESTS) each side's strongest evidence when last weighed
-    scratch: NDArray[np.float64]  # (BESTS,) of the measurement at hand
+    scratch: NDArray[np.float64]  # (EVIDENCE,) of the measurement at hand
     grain_s: NDArray[np.int8]  # (n,) seconds of channel B, 0: none
     neighbours: NDArray[np.int32]  # (n, 4) slots of the strikes beside, same type; -1: none
     shares: NDArray[np.float64]  # (5,) season's share of the windows and of today, at NOW

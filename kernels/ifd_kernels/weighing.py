@@ -29,6 +29,8 @@ from ifd_kernels.evidence import (
 from ifd_kernels.layout import KIND_CALL, SECOND_NS, Integer, Records
 from ifd_kernels.ranks import Tally, bin_of, count_residual, rank_of
 from ifd_kernels.score_state import (
+    ANY_RANK,
+    ANY_WINDOW,
     BEST_AGAINST,
     BEST_CHANNEL,
     BEST_DEVIATE,
@@ -38,10 +40,10 @@ from ifd_kernels.score_state import (
     BEST_RANK,
     BEST_TODAY,
     BEST_WINDOW,
-    BESTS,
     COLUMNS,
     DIRTY,
     DIRTY_WEIGHED,
+    EVIDENCE,
     FAMILY,
     NOW,
     OBSERVED,
@@ -59,8 +61,11 @@ __all__ = ["begin_instant", "refresh_family", "sample_minute", "weigh_dirty"]
 
 HOUR_BINS: Final = 12  # of 300 s
 # What history's residuals are gated by, whatever the profile asks: the least any profile of the
-# package asks, so that no profile's gate makes its own residuals look rare.
+# package asks, so that no profile's gate makes its own residuals look rare. What a slot's flow says
+# of other slots is gated by it too: a profile's own gate would take companions away from a maker's
+# legs as it rises, and so raise alerts.
 POOL_CONCENTRATION: Final = 0.3
+USUAL_WINDOW: Final = 1  # looked into for steps where nothing is strong
 
 
 @kernel
@@ -242,6 +247,7 @@ def weigh_slot(score: Score, slot: int, kind: int, concentration: float) -> None
     channel whose longest window is too thin is so in all, which lie inside it.
     """
     grain_s = int(score.grain_s[slot])
+    least = min(concentration, POOL_CONCENTRATION)
     longest = score.windows[slot, 3]
     for column in range(0, COLUMNS, 2):
         channel = channel_at(grain_s, 3, column)
@@ -251,7 +257,7 @@ def weigh_slot(score: Score, slot: int, kind: int, concentration: float) -> None
         for window in range(4):
             bid = int(score.windows[slot, window, column])
             ask = int(score.windows[slot, window, column + 1])
-            if not passes(bid, ask, channel, concentration):
+            if not passes(bid, ask, channel, least):
                 continue
             if channel_at(grain_s, window, column) < 0:
                 continue
@@ -259,8 +265,11 @@ def weigh_slot(score: Score, slot: int, kind: int, concentration: float) -> None
             votes = score.scratch[BEST_RANK]
             rank = rank_of(score.ranks, channel, window, votes, deviate)
             best = score.best[slot, 1 if ask > bid else 0]
-            if rank > best[BEST_RANK]:
-                for place in range(1, BESTS):
+            if rank > best[ANY_RANK] and passes(bid, ask, channel, POOL_CONCENTRATION):
+                best[ANY_RANK] = rank
+                best[ANY_WINDOW] = window
+            if rank > best[BEST_RANK] and passes(bid, ask, channel, concentration):
+                for place in range(1, EVIDENCE):
                     best[place] = score.scratch[place]
                 best[BEST_RANK] = rank
 
@@ -272,8 +281,10 @@ def weigh_dirty(score: Score, identities: Records) -> None:
     while score.cursor[DIRTY_WEIGHED] < score.cursor[DIRTY]:
         slot = int(score.dirty[score.cursor[DIRTY_WEIGHED]])
         score.cursor[DIRTY_WEIGHED] += 1
-        score.best[slot, 0, BEST_RANK] = 0.0
-        score.best[slot, 1, BEST_RANK] = 0.0
+        for side in range(2):
+            score.best[slot, side, BEST_RANK] = 0.0
+            score.best[slot, side, ANY_RANK] = 0.0
+            score.best[slot, side, ANY_WINDOW] = USUAL_WINDOW
         if can_score(identities, slot):
             weigh_slot(score, slot, int(identities[slot]["kind"]) - KIND_CALL, concentration)
 

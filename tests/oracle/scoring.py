@@ -30,6 +30,8 @@ COVERS = [
 ]
 
 CAPS = {evidence.A: 1, evidence.C: 10}
+# What a slot's flow says of others must be so concentrated, whatever the profile asks.
+POOL_CONCENTRATION = 0.3
 GRAINS = {60: evidence.B60, 15: evidence.B15, 5: evidence.B5}
 
 
@@ -56,6 +58,7 @@ class Scorer:
         self.before_ns = -1
         self.runs: dict[Any, dict[str, Any]] = {}
         self.best: list[list[dict[str, Any]]] = [[{"rank": 0.0}, {"rank": 0.0}] for _ in slots]
+        self.known_to_others = list(self.best)
 
     def can_score(self, slot: int) -> bool:
         """Return whether the slot is a known option that still trades under its id."""
@@ -110,13 +113,13 @@ class Scorer:
         return [*sides, level]
 
     def measured(
-        self, slot: int, channel: int, window_s: int, now_ns: int
+        self, slot: int, channel: int, window_s: int, now_ns: int, concentration: float
     ) -> dict[str, Any] | None:
         """Return what a window and channel of the slot say, None if it is not worth weighing."""
         found = self.votes(slot, channel, now_ns, (0, window_s))
         side = int(found[1] > found[0])
         larger, smaller = found[side], found[1 - side]
-        least = self.profile["min_volume_concentration"] * (larger + smaller)
+        least = concentration * (larger + smaller)
         if larger - smaller < evidence.MIN_NET[channel] or larger - smaller < least:
             return None
         mean, today, markets = self.means(slot, channel, window_s, now_ns)
@@ -144,14 +147,14 @@ class Scorer:
         )
         return level * share * today, today, self.markets(slot, window_s, share, now_ns)
 
-    def evidence_of(self, slot: int, now_ns: int) -> list[dict[str, Any]]:
+    def evidence_of(self, slot: int, now_ns: int, concentration: float) -> list[dict[str, Any]]:
         """Return each side's strongest evidence over windows and channels: sell, buy."""
         best: list[dict[str, Any]] = [{"rank": 0.0}, {"rank": 0.0}]
         for channel in self.channels(slot, WINDOWS_S[-1]):
             for window, window_s in enumerate(WINDOWS_S):
                 if channel not in self.channels(slot, window_s):
                     continue
-                found = self.measured(slot, channel, window_s, now_ns)
+                found = self.measured(slot, channel, window_s, now_ns, concentration)
                 if found is None:
                     continue
                 side, usual = found.pop("side"), found.pop("usual")
@@ -250,11 +253,13 @@ class Scorer:
         found_ranks = [[one["rank"] for one in both] for both in self.best]
         row["q"] = family / neighbours.sides_as_strong(found_ranks, best["rank"])
         beside = self.companions(slot)
+        shown = self.known_to_others
         row["in_step"] = companions.in_step_share(
-            flows, slot, side, now_ns, best["window_s"], beside, self.twins
+            flows, slot, side, now_ns, shown[slot][side].get("window_s", 300), beside, self.twins
         )
         row["companion_decades"] = companions.companion_decades(
-            [found_ranks[n][side] for n in beside], found_ranks[twin][side] if twin in beside else 0
+            [shown[n][side]["rank"] for n in beside],
+            shown[twin][side]["rank"] if twin in beside else 0,
         )
         row["coordination"] = self.agreement(slot, side, now_ns)
         return verdict.judge(row, self.expected[slot], self.profile, self.limits)
@@ -294,8 +299,12 @@ class Scorer:
             if changed(self.flows, n, self.before_ns, now_ns, self.twins)
         ]
         for slot in slots:
-            empty: list[dict[str, Any]] = [{"rank": 0.0}, {"rank": 0.0}]
-            self.best[slot] = self.evidence_of(slot, now_ns) if self.can_score(slot) else empty
+            self.best[slot] = self.known_to_others[slot] = [{"rank": 0.0}, {"rank": 0.0}]
+            if self.can_score(slot):
+                asked = self.profile["min_volume_concentration"]
+                self.best[slot] = self.evidence_of(slot, now_ns, asked)
+                shown = self.evidence_of(slot, now_ns, POOL_CONCENTRATION)
+                self.known_to_others[slot] = shown
         signals = []
         for slot in slots:
             for side in (1, 0):
