@@ -44,10 +44,15 @@ class Notes:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Scale:
-    """Return a demonstration of 14 options and 16 sessions, made in this process."""
+    """Return a demonstration of 14 options and 16 sessions, made in this process.
+
+    So far apart that in so few options none looks like a leg to the one before it.
+    """
     path = tmp_path_factory.mktemp("world") / "small.toml"
     path.write_text(WORLD)
-    return Scale(str(path), FIRST_DATE, sessions=16, usual_trades=(20, 5_000), workers=1)
+    return Scale(
+        str(path), FIRST_DATE, sessions=16, usual_trades=(20, 5_000), apart_s=2_700, workers=1
+    )
 
 
 @pytest.fixture(scope="module")

@@ -326,6 +326,23 @@ def test_an_episode_goes_on_over_breaks_shorter_than_the_cooldown(
     assert len(buys) == count
 
 
+def test_an_episode_lasts_while_its_evidence_is_rare() -> None:
+    """A candidate that comes back with its ratio is no new one; an hour later it is."""
+    session = plain_session(cooldown_ns=at(300))
+    weights = {"intercept": -9.0, "per_deviate": 6.0}  # no candidate without an unusual ratio
+    session = session._replace(limits=session.limits | weights)
+    flows = [(now, bought(0, at(now), 28)) for now in (40, 5_000)]
+    again = (1_200, bought(0, at(1_200), 1, size=20))
+    steps: list[tuple[int, list[Any]]] = [flows[0], (400, []), again, (3_100, []), flows[1]]
+    first, back, new = run(quiet(session, *steps))
+    assert [row["instant_ns"] - first["instant_ns"] for row in (back, new)] == [
+        at(1_160),
+        at(4_960),
+    ]
+    assert back["episode_ns"] == first["episode_ns"] == first["instant_ns"]
+    assert new["episode_ns"] == new["instant_ns"]
+
+
 @given(st.integers(8, 14), st.integers(0, 3), st.sampled_from([1, 3, 12]), st.integers(1, 10))
 @settings(max_examples=40)
 def test_more_one_sided_flow_never_lowers_confidence(

@@ -107,10 +107,10 @@ class Score(NamedTuple):
     moved: NDArray[np.int8]  # (n,) sign of the mid's move over five marks, at the newest one
     logged: NDArray[np.int8]  # (n,) the sign that the log last said
     marks: NDArray[np.uint16]  # (n,) MARK_* of the feed that hold now; written by the engine
-    active: NDArray[np.uint8]  # (n, 2, 2) it holds: side, candidate or alert
-    began_ns: NDArray[np.int64]  # (n, 2, 2) the first instant of the run
-    ended_ns: NDArray[np.int64]  # (n, 2, 2) the instant at which it stopped holding
-    due_ns: NDArray[np.int64]  # (n, 2, 2) the instant of its last row
+    active: NDArray[np.uint8]  # (n, 2) an episode is on
+    began_ns: NDArray[np.int64]  # (n, 2) its first instant
+    ended_ns: NDArray[np.int64]  # (n, 2) the instant at which the last one ended
+    due_ns: NDArray[np.int64]  # (n, 2, 2) the instant of the last row: candidate, alert
     best: NDArray[np.float64]  # (n, 2, BESTS) each side's strongest evidence when last weighed
     scratch: NDArray[np.float64]  # (EVIDENCE,) of the measurement at hand
     grain_s: NDArray[np.int8]  # (n,) seconds of channel B, 0: none

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ifd_kernels._jit import kernel
 from ifd_kernels.companions import companion_decades, in_step_share
+from ifd_kernels.evidence import null_decades
 from ifd_kernels.layout import (
     DONE,
     MARK_BAD_BOOK,
@@ -26,6 +27,7 @@ from ifd_kernels.mids import falls_while_sold, mark_mids
 from ifd_kernels.neighbours import coordination, sides_as_strong
 from ifd_kernels.score_state import (
     ALERTS,
+    ANY_RANK,
     BEST_AGAINST,
     BEST_CHANNEL,
     BEST_DEVIATE,
@@ -135,25 +137,43 @@ def fill_evidence(
 
 
 @kernel
-def open_episode(score: Score, slot: int, side: int, what: int, holds: bool) -> bool:
+def is_rare(score: Score, slot: int, side: int) -> bool:
+    """Return whether chance gives evidence as strong as the side's less than once a session.
+
+    By its strongest evidence, whatever the profile asks, and whatever else weighs in.
+    """
+    best = score.best[slot, side]
+    return null_decades(score.limits, max(best[BEST_RANK], best[ANY_RANK])) >= 0.0
+
+
+@kernel
+def follow_episode(score: Score, slot: int, side: int, candidate: bool, rare: bool) -> None:
+    """Begin an episode with a candidate; let it last while there is one or evidence is rare.
+
+    Over breaks shorter than the cooldown too. The longest window holds flow for half an hour, in
+    which its history, its neighbours and its minutes come and go: a candidate that comes back with
+    them is no new one.
+    """
+    now = score.cursor[NOW]
+    if score.active[slot, side] == 0:
+        if candidate:
+            score.active[slot, side] = 1
+            if now - score.ended_ns[slot, side] >= int(score.profile[0]["cooldown_ns"]):
+                score.began_ns[slot, side] = now
+    elif not (candidate or rare):
+        score.active[slot, side] = 0
+        score.ended_ns[slot, side] = now
+
+
+@kernel
+def is_due(score: Score, slot: int, side: int, what: int, holds: bool) -> bool:
     """Return whether a row is due: it holds, and none was due within the cooldown.
 
     Taking the first and then each next one a cooldown later gives the largest number of rows so
-    far apart, which can only fall when fewer instants hold: so each threshold acts one way. Rows
-    of one run, over breaks shorter than the cooldown, share `began_ns`.
+    far apart, which can only fall when fewer instants hold: so each threshold acts one way.
     """
     now = score.cursor[NOW]
-    if not holds:
-        if score.active[slot, side, what] == 1:
-            score.active[slot, side, what] = 0
-            score.ended_ns[slot, side, what] = now
-        return False
-    cooldown_ns = int(score.profile[0]["cooldown_ns"])
-    if score.active[slot, side, what] == 0:
-        score.active[slot, side, what] = 1
-        if now - score.ended_ns[slot, side, what] >= cooldown_ns:
-            score.began_ns[slot, side, what] = now
-    if now - score.due_ns[slot, side, what] < cooldown_ns:
+    if not holds or now - score.due_ns[slot, side, what] < int(score.profile[0]["cooldown_ns"]):
         return False
     score.due_ns[slot, side, what] = now
     return True
@@ -161,7 +181,7 @@ def open_episode(score: Score, slot: int, side: int, what: int, holds: bool) -> 
 
 @kernel
 def score_side(score: Score, slot: int, side: int, identities: Records, touch: Records) -> None:
-    """Judge one side of a slot and append a row if an episode begins."""
+    """Judge one side of a slot, follow its episode, and append a row if one is due."""
     candidate = False
     alert = False
     row = score.cursor[ROWS]
@@ -170,17 +190,18 @@ def score_side(score: Score, slot: int, side: int, identities: Records, touch: R
         judge(score.signals, row, score.expected, slot, score.profile, score.limits)
         candidate = score.signals[row]["candidate"] == 1
         alert = score.signals[row]["alert"] == 1
+    follow_episode(score, slot, side, candidate, is_rare(score, slot, side))
     opens = 0
-    if open_episode(score, slot, side, 0, candidate):
+    if is_due(score, slot, side, 0, candidate):
         score.cursor[CANDIDATES] += 1
         opens |= OPENS_CANDIDATE
-    if open_episode(score, slot, side, 1, alert):
+    if is_due(score, slot, side, 1, alert):
         score.cursor[ALERTS] += 1
         opens |= OPENS_ALERT
     if opens != 0:
         score.signals[row]["opens"] = opens
         score.signals[row]["alert"] = 1 if opens & OPENS_ALERT else 0
-        score.signals[row]["episode_ns"] = score.began_ns[slot, side, 0]
+        score.signals[row]["episode_ns"] = score.began_ns[slot, side]
         score.cursor[ROWS] = row + 1
 
 
@@ -207,8 +228,7 @@ def score_instant(score: Score, instant_ns: Integer, identities: Records, touch:
         score.cursor[DIRTY_DONE] += 1
         score.is_dirty[slot] = 0
         for side in range(2):
-            running = score.active[slot, side, 0] != 0 or score.active[slot, side, 1] != 0
-            if running or score.best[slot, side, BEST_RANK] >= least:
+            if score.active[slot, side] != 0 or score.best[slot, side, BEST_RANK] >= least:
                 score_side(score, slot, side, identities, touch)
     score.cursor[EVALUATIONS] += score.cursor[DIRTY]
     score.cursor[DIRTY] = 0

@@ -56,7 +56,8 @@ class Scorer:
         self.mids: dict[int, list[int | None]] = {}
         self.said: dict[int, int] = {}  # how each slot's mid moved when a fact last said so
         self.before_ns = -1
-        self.runs: dict[Any, dict[str, Any]] = {}
+        self.episodes: dict[Any, dict[str, Any]] = {}
+        self.due_ns: dict[Any, int] = {}
         self.best: list[list[dict[str, Any]]] = [[{"rank": 0.0}, {"rank": 0.0}] for _ in slots]
         self.known_to_others = list(self.best)
 
@@ -264,22 +265,30 @@ class Scorer:
         row["coordination"] = self.agreement(slot, side, now_ns)
         return verdict.judge(row, self.expected[slot], self.profile, self.limits)
 
-    def opens(self, key: Any, holds: bool, now_ns: int) -> bool:
+    def is_due(self, key: Any, holds: bool, now_ns: int) -> bool:
         """Return whether a row is due: it holds, and none was due within the cooldown."""
-        never_ns = -(2**62)
-        run = self.runs.setdefault(
-            key, {"holds": False, "ended_ns": never_ns, "due_ns": never_ns, "began_ns": 0}
-        )
-        cooldown_ns = self.profile["cooldown_ns"]
-        if run["holds"] and not holds:
-            run["ended_ns"] = now_ns
-        if holds and not run["holds"] and now_ns - run["ended_ns"] >= cooldown_ns:
-            run["began_ns"] = now_ns
-        run["holds"] = holds
-        if holds and now_ns - run["due_ns"] >= cooldown_ns:
-            run["due_ns"] = now_ns
+        due_ns = self.due_ns.get(key, -(2**62))
+        if holds and now_ns - due_ns >= self.profile["cooldown_ns"]:
+            self.due_ns[key] = now_ns
             return True
         return False
+
+    def episode(self, slot: int, side: int, candidate: bool, now_ns: int) -> int:
+        """Follow the side's episode, which a candidate begins, and return when it began.
+
+        It lasts while there is a candidate, or evidence rarer by chance than once a session, and
+        over breaks shorter than the cooldown.
+        """
+        ranks = [known[slot][side]["rank"] for known in (self.best, self.known_to_others)]
+        rare = evidence.null_decades(self.limits, max(ranks)) >= 0
+        on = self.episodes.setdefault((slot, side), {"on": False, "ended_ns": -(2**62), "ns": 0})
+        if candidate and not on["on"]:
+            on["on"] = True
+            if now_ns - on["ended_ns"] >= self.profile["cooldown_ns"]:
+                on["ns"] = now_ns
+        elif on["on"] and not candidate and not rare:
+            on["on"], on["ended_ns"] = False, now_ns
+        return int(on["ns"])
 
     def instant(
         self, now_ns: int, flows: list[dict[str, Any]], mids: list[int | None]
@@ -311,10 +320,10 @@ class Scorer:
                 row = {"candidate": 0, "alert": 0}
                 if self.best[slot][side]["rank"] > 0:
                     row = self.judged(slot, side, self.best[slot][side], now_ns)
-                opens = int(self.opens((slot, side, 0), row["candidate"] == 1, now_ns))
-                opens += 2 * self.opens((slot, side, 1), row["alert"] == 1, now_ns)
+                began_ns = self.episode(slot, side, row["candidate"] == 1, now_ns)
+                opens = int(self.is_due((slot, side, 0), row["candidate"] == 1, now_ns))
+                opens += 2 * self.is_due((slot, side, 1), row["alert"] == 1, now_ns)
                 if opens:
-                    began_ns = self.runs[slot, side, 0]["began_ns"]
                     row |= {"opens": opens, "alert": int(opens >= 2), "episode_ns": began_ns}
                     signals.append(row)
         self.before_ns = now_ns
