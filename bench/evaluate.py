@@ -1,7 +1,8 @@
 """The whole evaluation, as it goes into BENCHMARKS.md: `./dev evaluate`, then `./dev report`.
 
 Runs `ifd evaluate` with 200 null sessions, drawn worlds and stresses, and keeps its numbers in
-bench/results/evaluation.json. Arguments go to the command: `./dev evaluate --quick`.
+bench/results/evaluation.json. Arguments go to the command: `./dev evaluate --quick`; with
+`./dev evaluate --skip worlds` everything but that part is run. Killed, it goes on when run again.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from bench.report import RESULTS
 __all__ = ["main", "shorten"]
 
 WHOLE: Final = (
-    "--sessions", "150", "--null-sessions", "200", "--power-sessions", "60", "--worlds", "20",
-    "--stress",
+    "--sessions", "150", "--null-sessions", "200", "--power-sessions", "60", "--claims",
+    "5000", "--worlds", "20", "--stress",
 )  # fmt: skip
 OUT: Final = Path("outputs/evaluation")
 DIMENSIONS: Final = ("all", "tier at k = 10", "k", "enough children", "duration", "style", "kind")
@@ -36,7 +37,9 @@ def shorten(document: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command and keep what it measured; its exit code is ours."""
-    arguments = sys.argv[1:] or [*WHOLE, "--out", str(OUT)]
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] == "--skip":
+        arguments = [*WHOLE, "--out", str(OUT), *arguments]
     code = "from ifd_fast.cli import main; main()"
     ran = subprocess.run([sys.executable, "-c", code, "evaluate", *arguments], check=False)
     out = Path(arguments[arguments.index("--out") + 1]) if "--out" in arguments else OUT

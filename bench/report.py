@@ -95,6 +95,10 @@ def evaluation_section(document: dict[str, Any]) -> str:
         for name, title in (("worlds", "Worlds drawn at random"), ("stress", "Stress"))
         if name in document
     ]
+    if "pooled" in document:
+        parts.append(f"\n{tables.pooled_text(document['pooled'])}\n")
+    if document.get("unfinished"):
+        parts.append(f"\nUnfinished: {', '.join(document['unfinished'])}.\n")
     return "".join(parts)
 
 

@@ -38,8 +38,10 @@ __all__ = [
     "Progress",
     "Task",
     "Workers",
+    "claim_tasks",
     "days_of",
     "is_complete",
+    "make_histories",
     "make_history",
     "play_all",
     "play_task",
@@ -51,7 +53,7 @@ HISTORY_SESSIONS: Final = 20
 # Seeds of the kinds of sessions lie apart, so that more of one never moves the other. The finely
 # scored ones are the planted ones again.
 SEEDS_APART: Final = 1_000_000
-SEED_BLOCKS: Final = {"planted": 0, "fine": 0, "null": 1, "power": 2}
+SEED_BLOCKS: Final = {"planted": 0, "fine": 0, "null": 1, "power": 2, "claims": 3}
 STEM: Final = "session"
 
 
@@ -151,24 +153,47 @@ class Workers:
 
 def make_history(plan: Plan, out: Path, workers: Workers) -> Path:
     """Play the sessions of history once; return their folder, with store and arrays."""
-    folder = out / f"history-{plan.history_key()}"
-    arrays = folder / "baselines.arrays"
-    if arrays.is_file():
-        return folder
-    past, today = days_of(plan)
-    tasks = [
+    return make_histories([plan], out, workers)[0]
+
+
+def make_histories(plans: Sequence[Plan], out: Path, workers: Workers) -> list[Path]:
+    """Play each plan's history once, all of them together; return their folders.
+
+    Plans that differ in nothing a history depends on share one.
+    """
+    folders = [out / f"history-{plan.history_key()}" for plan in plans]
+    missing = {
+        folder: plan
+        for folder, plan in zip(folders, plans, strict=True)
+        if not (folder / "baselines.arrays").is_file()
+    }
+    tasks = [task for folder, plan in missing.items() for task in _past_tasks(plan, folder)]
+    play_all(tasks, workers, "history")
+    workers.map(_store_history, list(missing.items()), "baselines")
+    return folders
+
+
+def _past_tasks(plan: Plan, folder: Path) -> list[Task]:
+    """Return the sessions of history to play into `folder`."""
+    past, _ = days_of(plan)
+    return [
         Task(
             f"{session.trade_date}", plan, plan.seed, session.trade_date, 0, 0,
             folder / session.trade_date.isoformat(), None,
         )
         for session in past
     ]  # fmt: skip
-    workers.map(play_task, tasks, "history")
+
+
+def _store_history(asked: tuple[Path, Plan]) -> None:
+    """Make store and arrays of the sessions played into a folder; the arrays come last."""
+    folder, plan = asked
+    _, today = days_of(plan)
     store = folder / "baselines.duckdb"
     store.unlink(missing_ok=True)
-    add_folders(store, [task.folder for task in tasks])
+    add_folders(store, [task.folder for task in _past_tasks(plan, folder)])
+    arrays = folder / "baselines.arrays"
     rebuild(store, today.trade_date, plan.history_sessions, arrays_to=arrays)
-    return folder
 
 
 def session_tasks(plan: Plan, out: Path, history: Path) -> list[Task]:
@@ -192,9 +217,23 @@ def session_tasks(plan: Plan, out: Path, history: Path) -> list[Task]:
     ]
 
 
-def play_all(tasks: Iterable[Task], workers: Workers) -> None:
+def claim_tasks(plan: Plan, out: Path, history: Path, numbers: range) -> list[Task]:
+    """Return further planted sessions: for what confidences claim, and for nothing else."""
+    _, today = days_of(plan)
+    folder, arrays = out / f"sessions-{plan.key()}", history / "baselines.arrays"
+    first = plan.seed + 1 + SEEDS_APART * SEED_BLOCKS["claims"]
+    return [
+        Task(
+            f"claims-{number:04d}", plan, first + number, today.trade_date, plan.plants,
+            plan.negatives, folder / f"claims-{number:04d}", arrays,
+        )
+        for number in numbers
+    ]  # fmt: skip
+
+
+def play_all(tasks: Iterable[Task], workers: Workers, what: str = "sessions") -> None:
     """Play the sessions that have no complete folder yet."""
-    workers.map(play_task, [task for task in tasks if not is_complete(task.folder)], "sessions")
+    workers.map(play_task, [task for task in tasks if not is_complete(task.folder)], what)
 
 
 def is_complete(folder: Path) -> bool:

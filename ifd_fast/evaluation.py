@@ -40,7 +40,8 @@ TABLE_SESSIONS: Final = 60  # null sessions behind the bounds' tables
 CLAIM_COLUMNS: Final = (
     "signal_id", "false_alerts", "pressure_zscore", "coordination", "market_making_probability",
 )  # fmt: skip
-NUMBERS: Final = {"planted": 0, "power": 10_000, "null": 20_000, "fine": 30_000}
+KINDS: Final = ("planted", "power", "null", "fine")
+NUMBERS: Final = {"planted": 0, "power": 10_000, "null": 20_000, "fine": 30_000, "claims": 40_000}
 
 
 def evaluate(plan: Plan, out: Path, workers: Workers) -> dict[str, Any]:
@@ -227,7 +228,7 @@ def describe(plan: Plan, tasks: list[Task]) -> dict[str, Any]:
         "config_digest": settings.digest,
         "code_digest": code_digest(),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "sessions": {kind: sum(t.name.startswith(kind) for t in tasks) for kind in NUMBERS},
+        "sessions": {kind: sum(t.name.startswith(kind) for t in tasks) for kind in KINDS},
         "scoring_interval_s": settings.profile.scoring_interval_s,
         "false_alerts": scoreboard.false_alerts(board.alerts[OURS], board.null, promised),
         "precision": scoreboard.precision(matched[OURS], board.precise),

@@ -10,6 +10,7 @@ from ifd_fast.evaluation_tables import (
     Table,
     columns_table,
     number_table,
+    pooled_text,
     recall_rows,
     suite_table,
 )
@@ -68,6 +69,8 @@ def render_page(document: dict[str, Any]) -> str:
     for name, title in (("worlds", "Worlds drawn at random"), ("stress", "Stress")):
         if name in document:
             sections.append(_section(title, _table(suite_table(document[name]))))
+    if "pooled" in document:
+        sections.append(f"<p>{html.escape(pooled_text(document['pooled']))}</p>")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -94,7 +97,9 @@ def _head(document: dict[str, Any]) -> str:
     )
     command = document.get("command")
     made = f"<p>Made by <code>{html.escape(command)}</code>.</p>" if command else ""
-    return f"<p>{html.escape(text)}</p>{made}"
+    left = ", ".join(document.get("unfinished", []))
+    cut = f"<p>Unfinished: {html.escape(left)}.</p>" if left else ""
+    return f"<p>{html.escape(text)}</p>{made}{cut}"
 
 
 def _table(table: Table) -> str:

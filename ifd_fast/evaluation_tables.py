@@ -14,6 +14,7 @@ __all__ = [
     "column_names",
     "columns_table",
     "number_table",
+    "pooled_text",
     "print_document",
     "print_table",
     "recall_rows",
@@ -82,14 +83,26 @@ def suite_table(rows: list[dict[str, Any]]) -> Table:
         recall = [share(row["recall"].get(tier)) for tier in TIERS]
         found.append(
             [
-                row["name"], f"{row['false_alerts']:.2f}",
-                f"{row['interval'][0]:.2f}–{row['interval'][1]:.2f}", *recall, row["grades"],
-                MET[row["met"]],
+                row["name"], str(row["sessions"]["null"]), f"{row['false_alerts']:.2f}",
+                f"{row['interval'][0]:.2f}–{row['interval'][1]:.2f}", f"≤ {row['limit']:g}",
+                share(row["power"]), *recall, row["grades"], MET[row["met"]],
             ]
         )  # fmt: skip
     return [
-        "market", "false alerts a null session", "95 % interval", *TIERS, "grades", "met",
+        "market", "null sessions", "false alerts each", "95 % interval", "to reach",
+        "power at the promise", *TIERS, "grades", "met",
     ], found  # fmt: skip
+
+
+def pooled_text(found: dict[str, Any]) -> str:
+    """Return what all worlds say together, as a sentence."""
+    low, high = found["interval"]
+    return (
+        f"{found['worlds']} worlds, {found['null_sessions']} null sessions: "
+        f"{found['false_alerts']:.2f} false alerts each, {low:.2f}–{high:.2f} over worlds drawn "
+        f"again; above {found['limit']:g} in {found['exceed']} of them, surely so in "
+        f"{found['exceed_surely']}; met: {MET[found['met']]}."
+    )
 
 
 def print_document(document: dict[str, Any], console: Console | None = None) -> None:
@@ -112,6 +125,10 @@ def print_document(document: dict[str, Any], console: Console | None = None) -> 
     tables += [(name.capitalize(), suite_table(document[name])) for name in suites]
     for title, table in tables:
         print_table(console, title, table)
+    if "pooled" in document:
+        console.print(pooled_text(document["pooled"]))
+    if document.get("unfinished"):
+        console.print(f"Unfinished: {', '.join(document['unfinished'])}.")
 
 
 def print_table(console: Console, title: str, table: Table) -> None:

@@ -20,7 +20,8 @@ from ifd_fast.errors import DataError
 from ifd_fast.evaluating import Plan, Workers, session_tasks
 from ifd_fast.evaluation import evaluate, number_of
 from ifd_fast.evaluation_calibration import calibrate
-from ifd_fast.evaluation_suites import mirror_differences, summarize_run
+from ifd_fast.evaluation_run import Wanted, gather_claims, run_parts
+from ifd_fast.evaluation_suites import Suite, mirror_differences, run_suites, summarize_run
 from ifd_fast.matching import units_of
 from ifd_fast.truth import read_truth
 from ifd_fast.world import World, load_world
@@ -168,10 +169,64 @@ def test_a_suite_row(run: tuple[Path, dict[str, object]]) -> None:
     """A suite's run leaves rivals out and tells false alerts, recall and grades."""
     out, _ = run
     with Workers(1) as workers:
-        row = summarize_run(little_plan(columns=False, fine_sessions=0), out, workers, 2.0)
+        plan = little_plan(columns=False, fine_sessions=0)
+        row = summarize_run(Suite("little", plan, 2.0), out, workers)
     assert row["name"] == "little"
+    assert row["sessions"] == {"planted": 1, "power": 1, "null": 2}
     assert set(row["recall"]) == {"thin", "low", "mid", "busy"}
-    assert isinstance(row["met"], bool)
+    assert row["met"] in (True, False, None)
+
+
+def test_suites_share_what_is_the_same(
+    run: tuple[Path, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Suites of the main run's own market play nothing again, and tell their rows as they come."""
+    out, _ = run
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(evaluating, "play_session", never)
+    suites = [Suite(str(n), little_plan(columns=False, fine_sessions=0), 2.0) for n in range(5)]
+    told: list[int] = []
+    with Workers(1) as workers:
+        rows = run_suites(suites, out, workers, lambda found: told.append(len(found)))
+    assert [row["name"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert told == [4, 5]
+
+
+def test_claims_come_in_whole_batches(
+    run: tuple[Path, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions are added until there are claims enough, or no more batches; then none is played."""
+    monkeypatch.setattr("ifd_fast.evaluation_run.CLAIM_BATCH", 1)
+    monkeypatch.setattr("ifd_fast.evaluation_run.MOST_BATCHES", 2)
+    out, _ = run
+    with Workers(1) as workers:
+        none = gather_claims(little_plan(), 0, out, workers)
+        some = gather_claims(little_plan(), 10**6, out, workers)
+        monkeypatch.setattr(evaluating, "play_session", None)
+        assert gather_claims(little_plan(), 10**6, out, workers) == some
+    assert (none["sessions"], some["sessions"]) == (1, 3)
+    assert some["candidates"] >= none["candidates"]
+
+
+def test_a_cut_run_keeps_its_finished_parts(
+    run: tuple[Path, dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was finished stands in the file, which names what is missing."""
+    out, document = run
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ifd_fast.evaluation_run.run_suites", cut)
+    wanted = Wanted(claims=0, worlds=2, stress=True, skip=("mirrors",))
+    with Workers(1) as workers, pytest.raises(KeyboardInterrupt):
+        run_parts(little_plan(), wanted, out, workers)
+    written = json.loads((out / "evaluation.json").read_text())
+    assert written["unfinished"] == ["stress", "worlds"]
+    assert written["recall"] == json.loads(json.dumps(document["recall"]))
 
 
 def test_the_command_writes_page_and_numbers(

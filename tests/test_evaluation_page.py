@@ -24,7 +24,7 @@ def whole_document(world: str = "w") -> dict[str, Any]:
     numbers = {"what": EVIL, "reach": "≥ 1", "measured": "2", "interval": "", "count": 3}
     suite = {
         "name": EVIL, "false_alerts": 0.5, "interval": [0.1, 0.9], "recall": {"thin": None},
-        "grades": "A 3", "met": True,
+        "grades": "A 3", "met": True, "limit": 2.0, "power": 0.99, "sessions": {"null": 40},
     }  # fmt: skip
     return document_of(
         world=world,
@@ -40,6 +40,17 @@ def whole_document(world: str = "w") -> dict[str, Any]:
         columns=[{"name": EVIL, "threshold": None, "false_alerts": 1.0, "recall": 0.5}],
         stress=[suite],
         worlds=[suite],
+        pooled={
+            "worlds": 1,
+            "null_sessions": 40,
+            "false_alerts": 0.5,
+            "interval": [0.1, 0.9],
+            "exceed": 0,
+            "exceed_surely": 0,
+            "limit": 1.5,
+            "met": True,
+        },
+        unfinished=[EVIL],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,13 @@ from ifd_fast.errors import IfdError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console
+
     from ifd_fast.evaluating import Progress
 
 __all__ = ["evaluate"]
 
+LINES_S = 20.0
 # sessions: planted, null, power, fine
 QUICK = (4, 6, 2, 2)
 
@@ -34,6 +38,10 @@ QUICK = (4, 6, 2, 2)
 @click.option("--history-sessions", default=20, show_default=True, type=click.IntRange(min=1))
 @click.option("--worlds", default=0, show_default=True, type=click.IntRange(min=0),
               help="Also so many worlds drawn from the world's ranges.")  # fmt: skip
+@click.option("--claims", default=0, show_default=True, type=click.IntRange(min=0),
+              help="Calibrate by so many claims; plays planted sessions for them.")  # fmt: skip
+@click.option("--skip", multiple=True, help="Leave out: mirrors, claims, stress or worlds.",
+              type=click.Choice(["mirrors", "claims", "stress", "worlds"]))  # fmt: skip
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0))
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(min=1, max=256))
 @click.option("--profile", default="ifd_v3_production", show_default=True)
@@ -58,6 +66,8 @@ def evaluate(
     power_sessions: int,
     history_sessions: int,
     worlds: int,
+    claims: int,
+    skip: tuple[str, ...],
     seed: int,
     workers: int,
     profile: str,
@@ -72,12 +82,8 @@ def evaluate(
     how long and how large, is beaten anywhere: then the run itself is at fault.
     """
     from ifd_fast.evaluating import Plan, Workers, session_tasks
-    from ifd_fast.evaluation import evaluate as run
-    from ifd_fast.evaluation import write_document
     from ifd_fast.evaluation_calibration import calibrate as fit
-    from ifd_fast.evaluation_numbers import number_rows
-    from ifd_fast.evaluation_page import write_page
-    from ifd_fast.evaluation_suites import mirror_differences, run_stress, run_worlds
+    from ifd_fast.evaluation_run import Wanted, run_parts
     from ifd_fast.evaluation_tables import print_document
     from ifd_fast.world import load_world
 
@@ -88,21 +94,12 @@ def evaluate(
         null_sessions=counts[1], power_sessions=counts[2], fine_sessions=counts[3],
         mirrors=1 if quick else 3, history_sessions=history_sessions,
     )  # fmt: skip
+    wanted = Wanted(claims, worlds, stress, skip, " ".join(["ifd", *sys.argv[1:]]))
     with _progress_bar() as progress, Workers(workers, progress) as team:
-        document = run(plan, out, team)
-        if plan.mirrors:
-            document["mirrors"] = mirror_differences(plan, out, team)
-            document["numbers"] = number_rows(document)
-        if worlds:
-            document["worlds"] = run_worlds(plan, out, worlds, team)
-        if stress:
-            document["stress"] = run_stress(plan, out, team)
+        document = run_parts(plan, wanted, out, team)
     if calibrate is not None:
         tasks = session_tasks(plan, out, out / f"history-{plan.history_key()}")
         click.echo(f"{fit(plan, tasks, calibrate)} written to {calibrate}")
-    document["command"] = " ".join(["ifd", *sys.argv[1:]])
-    write_document(document, out)
-    write_page(document, out)
     print_document(document)
     click.echo(f"written to {out / 'evaluation.html'} and {out / 'evaluation.json'}")
     if document["faults"]:
@@ -111,13 +108,13 @@ def evaluate(
 
 @contextmanager
 def _progress_bar() -> Iterator[Progress | None]:
-    """Show how many sessions of a step are done, on a terminal."""
+    """Show how many sessions of a step are done: a bar on a terminal, lines elsewhere."""
     from rich import progress as bars
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield None
+        yield _lines(console)
         return
     columns = (
         bars.TextColumn("{task.description:<9}"), bars.BarColumn(), bars.MofNCompleteColumn(),
@@ -132,3 +129,21 @@ def _progress_bar() -> Iterator[Progress | None]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield show
+
+
+def _lines(console: Console) -> Progress:
+    """Return what writes a line each LINES_S, and when a step is done."""
+    began: dict[str, float] = {}
+    written = [0.0]
+
+    def show(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == 1 or what not in began:
+            began[what] = now
+        if done == total or now - written[0] >= LINES_S:
+            written[0] = now
+            each_s = (now - began[what]) / max(done - 1, 1)
+            left_s = each_s * (total - done)
+            console.print(f"{what} {done} of {total}, {left_s:.0f} s left", highlight=False)
+
+    return show
