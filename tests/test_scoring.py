@@ -331,7 +331,7 @@ def test_an_episode_lasts_while_its_evidence_is_rare() -> None:
     session = plain_session(cooldown_ns=at(300))
     weights = {"intercept": -9.0, "per_deviate": 6.0}  # no candidate without an unusual ratio
     session = session._replace(limits=session.limits | weights)
-    flows = [(now, bought(0, at(now), 28)) for now in (40, 5_000)]
+    flows = [(after_s, bought(0, at(after_s), 28)) for after_s in (40, 5_000)]
     again = (1_200, bought(0, at(1_200), 1, size=20))
     steps: list[tuple[int, list[Any]]] = [flows[0], (400, []), again, (3_100, []), flows[1]]
     first, back, new = run(quiet(session, *steps))
