@@ -83,6 +83,7 @@ class RankTask(NamedTuple):
     ranks: null_ranks.Ranks
     span_ranks: null_ranks.Ranks
     spans: tuple[tuple[int, int], ...]
+    key: str = ""  # of the null sessions and spans behind the ranks: what is there is kept
 
 
 def load_tape(folder: Path, trade_date: dt.date) -> tuple[Tape, pl.DataFrame]:
@@ -223,8 +224,12 @@ def rank_session(task: RankTask) -> None:
     """Write `bounds.parquet`: ranks of the rule that knows the rates, and of the clairvoyant.
 
     The clairvoyant's rows stand at the start of the spans; in null sessions one for every option,
-    side and span, in planted ones for the planted alone.
+    side and span, in planted ones for the planted alone. What is there by the same key stays.
     """
+    made_by = task.folder / "bounds.key"
+    if task.key and made_by.is_file() and made_by.read_text() == task.key:
+        return
+    made_by.unlink(missing_ok=True)
     tape, _ = load_tape(task.folder, task.trade_date)
     known, truth = _known(task.folder, tape)
     found = bounds.rank_rows(bounds.surprises(tape, known), task.ranks)
@@ -243,6 +248,7 @@ def rank_session(task: RankTask) -> None:
             )  # fmt: skip
             frames.append(_frame("clairvoyant", tape, rows, nominal=False))
     pl.concat(frames).write_parquet(task.folder / "bounds.parquet", compression="zstd")
+    made_by.write_text(task.key)
 
 
 def _clairvoyant_planted(

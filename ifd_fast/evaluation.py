@@ -6,6 +6,8 @@ The folder holds the sessions' files, `evaluation.json` (every number) and `eval
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,10 +81,13 @@ def _compare(plan: Plan, history: Path, tasks: list[Task], workers: Workers) -> 
         comparing.RivalTask(task.folder, task.trade_date, file, task.plants > 0) for task in tasks
     ]
     workers.map(comparing.score_rivals, rivals, "rivals")
-    if all((task.folder / "bounds.parquet").is_file() for task in tasks):
-        return
     null = [task for task in tasks if task.plants == 0][:TABLE_SESSIONS]
     spans = _spans(tasks)
+    key = json.dumps([[task.name for task in null], spans])
+    key = hashlib.sha256(key.encode()).hexdigest()
+    made_by = [task.folder / "bounds.key" for task in tasks]
+    if all(one.is_file() and one.read_text() == key for one in made_by):
+        return
     empty = null_ranks.Ranks({}, np.zeros(0))
     asked = [
         comparing.RankTask(task.folder, task.trade_date, empty, empty, spans[number % len(spans)])
@@ -96,7 +101,9 @@ def _compare(plan: Plan, history: Path, tasks: list[Task], workers: Workers) -> 
     for task in tasks:
         mine = spans[number % len(spans)] if task.plants == 0 else ()
         number += task.plants == 0
-        ranked.append(comparing.RankTask(task.folder, task.trade_date, ranks, span_ranks, mine))
+        ranked.append(
+            comparing.RankTask(task.folder, task.trade_date, ranks, span_ranks, mine, key)
+        )
     workers.map(comparing.rank_session, ranked, "bounds")
 
 

@@ -128,6 +128,20 @@ def test_finished_sessions_are_not_played_again(
         assert evaluate(little_plan(), out, workers) == document
 
 
+def test_bounds_of_other_tables_are_made_again(run: tuple[Path, dict[str, object]]) -> None:
+    """A session's bounds stay while the null sessions behind them do, each by itself."""
+    out, document = run
+    files = sorted(out.glob("sessions-*/*/bounds.key"))
+    assert len(files) == 4
+    assert len({file.read_text() for file in files}) == 1
+    files[0].write_text("other")
+    kept = {file: file.stat().st_mtime_ns for file in files[1:]}
+    with Workers(1) as workers:
+        assert evaluate(little_plan(), out, workers) == document
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert files[0].read_text() == files[1].read_text()
+
+
 def test_hand_overs_are_the_flow(run: tuple[Path, dict[str, object]]) -> None:
     """Contracts handed over are those of the windows but packages: nothing else is lost."""
     out, _ = run
