@@ -96,13 +96,14 @@ def kernel_costs(arguments: list[str], *, whole: bool) -> dict[str, float]:
     """
     best: dict[str, float] = {}
     for _ in range(PASSES):
-        costs, events = _one_pass(arguments, whole=whole)
+        costs, events = one_pass(arguments, whole=whole)
         for name, spent in costs.items():
             best[name] = min(best.get(name, np.inf), spent / events)
     return best
 
 
-def _one_pass(arguments: list[str], *, whole: bool) -> tuple[dict[str, int], int]:
+def one_pass(arguments: list[str], *, whole: bool) -> tuple[dict[str, int], int]:
+    """Return the ns of one replay, of framing and of the rest, and its events."""
     from ifd_fast import books
     from ifd_fast.calendar import load_sessions
     from ifd_fast.config import load_settings
