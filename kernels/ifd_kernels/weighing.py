@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ifd_kernels._jit import kernel
+from ifd_kernels._jit import kernel, leaf
 from ifd_kernels.evidence import (
     CHANNEL_A,
     CHANNEL_B5,
@@ -239,7 +239,7 @@ def passes(bid: int, ask: int, channel: int, concentration: float) -> bool:
     return net >= MIN_NET[channel] and net >= concentration * (ask + bid)
 
 
-@kernel
+@leaf
 def weigh_slot(score: Score, slot: int, kind: int, concentration: float) -> None:
     """Find each side's strongest evidence over four windows and three channels.
 
@@ -257,7 +257,8 @@ def weigh_slot(score: Score, slot: int, kind: int, concentration: float) -> None
         for window in range(4):
             bid = int(score.windows[slot, window, column])
             ask = int(score.windows[slot, window, column + 1])
-            if not passes(bid, ask, channel, least):
+            net = abs(ask - bid)
+            if net < MIN_NET[channel] or net < least * (ask + bid):
                 continue
             if channel_at(grain_s, window, column) < 0:
                 continue
@@ -265,10 +266,10 @@ def weigh_slot(score: Score, slot: int, kind: int, concentration: float) -> None
             votes = score.scratch[BEST_RANK]
             rank = rank_of(score.ranks, channel, window, votes, deviate)
             best = score.best[slot, 1 if ask > bid else 0]
-            if rank > best[ANY_RANK] and passes(bid, ask, channel, POOL_CONCENTRATION):
+            if rank > best[ANY_RANK] and net >= POOL_CONCENTRATION * (ask + bid):
                 best[ANY_RANK] = rank
                 best[ANY_WINDOW] = window
-            if rank > best[BEST_RANK] and passes(bid, ask, channel, concentration):
+            if rank > best[BEST_RANK] and net >= concentration * (ask + bid):
                 for place in range(1, EVIDENCE):
                     best[place] = score.scratch[place]
                 best[BEST_RANK] = rank
