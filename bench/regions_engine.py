@@ -32,13 +32,13 @@ def advance_events() -> Thunk:
     return lambda: advance(state, EVENTS, EVENTS)
 
 
-@region("engine.advance_seconds", events=EVENTS, covers=("windows", "pressure"))
+@region("engine.advance_seconds", events=EVENTS, covers=("passing", "pressure", "windows"))
 def seal_seconds() -> Thunk:
     """Apply the same ring over eight seconds: a second sealed and 600 slots scored in each."""
     return prepared(500_000).engine.apply_published
 
 
-@region("engine.pass_time", events=SECONDS, covers=("windows", "pressure"))
+@region("engine.pass_time", events=SECONDS, covers=("passing", "pressure", "windows"))
 def pass_windows() -> Thunk:
     """Let ten minutes pass without an event: seconds sealed, instants scored, windows emitted."""
     running = prepared(500_000)

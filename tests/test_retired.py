@@ -76,7 +76,7 @@ def market() -> bytes:
     return b"".join(parts)
 
 
-pytestmark = [pytest.mark.jit, pytest.mark.slow]
+pytestmark = [pytest.mark.jit, pytest.mark.slow, pytest.mark.usefixtures("fixed_weights")]
 
 
 @pytest.fixture(scope="module")

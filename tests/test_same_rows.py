@@ -74,7 +74,11 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
     folder = tmp_path_factory.mktemp("market")
     (folder / "world.toml").write_text(WORLD)
     world = load_world(folder / "world.toml")
-    plants = [parse_plant(f"{name}:{side}:57600:900:240:80") for name, side in PLANTED.items()]
+    plants = [
+        parse_plant(f"{name}:{side}:{start}:900:240:80")
+        for start in (57_600, 63_000)
+        for name, side in PLANTED.items()
+    ]
     days = pick_sessions(FIRST_DATE, SESSIONS)
     for day in days:
         planted = plants if day is days[-1] else []
