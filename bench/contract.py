@@ -61,6 +61,7 @@ def workload(folder: Path, preset: str, records: int, *, compress: bool = False)
             "simulate", "--preset", preset, "--records", str(records), "--out", str(out),
             "--compress" if compress else "--no-compress",
         )  # fmt: skip
+        os.sync()  # or a replay competes with its own file on the way to the disk
     market = sorted(map(str, out.glob("*.mbo.dbn*")))
     definitions = sorted(map(str, out.glob("*.definition.dbn*")))
     return [*market, "--definitions", *definitions]
@@ -213,11 +214,11 @@ def linear(folder: Path) -> list[dict[str, Any]]:
     for records in (1_000_000, 10_000_000, 100_000_000):
         arguments = workload(folder, "w1", records)
         code = (
-            "import json,resource,sys\n"
+            "import json,sys\n"
             "from bench.contract import replay_rate\n"
+            "from bench.openings import resident_mb\n"
             "w,c,n=replay_rate(json.loads(sys.argv[1]),1)\n"
-            "peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n"
-            "print(json.dumps([w,c,n,peak]))\n"
+            "print(json.dumps([w,c,n,resident_mb('VmHWM')]))\n"  # not its parent's peak
         )
         done = subprocess.run(
             [sys.executable, "-c", code, json.dumps(arguments)],
