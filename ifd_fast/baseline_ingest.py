@@ -33,6 +33,27 @@ __all__ = ["Ingested", "SessionSource", "ingest_session", "insert_pulses", "read
 _TIMES: Final = ("TIMESTAMP_NS",)
 _HANDOVERS: Final = "handovers.parquet"
 _FILES: Final = ("facts.parquet", "instruments.parquet", "session.json")
+_LINES_AT_ONCE: Final = 50_000
+# What the estimates can see of a session, as lines.
+_SEEN: Final = (
+    """
+    SELECT concat_ws('|', epoch_ns(window_end), instrument_id, bid_volume, ask_volume,
+        unknown_volume, total_trades, bid_votes_1, ask_votes_1, bid_votes_10, ask_votes_10,
+        coalesce(underlying_price::VARCHAR, '-'), quality)
+    FROM new_facts ORDER BY window_end, instrument_id
+    """,
+    """
+    SELECT concat_ws('|', instrument_id, symbol, coalesce(underlying, '-'),
+        coalesce(epoch_ns(expiration)::VARCHAR, '-'), coalesce(strike::VARCHAR, '-'),
+        coalesce(option_type, '-'), mapped)
+    FROM new_listings ORDER BY instrument_id
+    """,
+    """
+    SELECT concat_ws('|', epoch_ns(instant), instrument_id, age_s, bid_volume, ask_volume, moved,
+        twin_moved)
+    FROM new_handovers ORDER BY number
+    """,
+)
 
 
 @dataclass(frozen=True)
@@ -248,44 +269,23 @@ def _source_digest(connection: DuckDBPyConnection, source: SessionSource) -> str
     times = (source.open_ns, source.close_ns, source.observed_from_ns, source.observed_to_ns)
     head = (source.trade_date.isoformat(), *times, source.facts_digest, source.config_digest)
     digest.update(json.dumps(head).encode())
-    digest.update(
-        _row(
-            connection,
-            """
-            SELECT coalesce(sha256(string_agg(concat_ws('|',
-                epoch_ns(window_end), instrument_id, bid_volume, ask_volume, unknown_volume,
-                total_trades, bid_votes_1, ask_votes_1, bid_votes_10, ask_votes_10,
-                coalesce(underlying_price::VARCHAR, '-'), quality), '\n'
-                ORDER BY window_end, instrument_id)), '') FROM new_facts
-            """,
-            [],
-        )[0].encode()
-    )
-    digest.update(
-        _row(
-            connection,
-            """
-            SELECT coalesce(sha256(string_agg(concat_ws('|',
-                instrument_id, symbol, coalesce(underlying, '-'),
-                coalesce(epoch_ns(expiration)::VARCHAR, '-'), coalesce(strike::VARCHAR, '-'),
-                coalesce(option_type, '-'), mapped), '\n'
-                ORDER BY instrument_id)), '') FROM new_listings
-            """,
-            [],
-        )[0].encode()
-    )
-    digest.update(
-        _row(
-            connection,
-            """
-            SELECT coalesce(sha256(string_agg(concat_ws('|',
-                epoch_ns(instant), instrument_id, age_s, bid_volume, ask_volume, moved,
-                twin_moved), '\n' ORDER BY number)), '') FROM new_handovers
-            """,
-            [],
-        )[0].encode()
-    )
+    for query in _SEEN:
+        digest.update(_digest_lines(connection, query).encode())
     return digest.hexdigest()
+
+
+def _digest_lines(connection: DuckDBPyConnection, query: str) -> str:
+    """Return the digest of a query's lines, 64 hex digits; nothing if there are none.
+
+    Taken here, a piece at a time: in SQL all lines of a busy session would be one text, which the
+    store's memory doesn't hold.
+    """
+    digest, separator = hashlib.sha256(), b""
+    cursor = connection.execute(query)
+    while rows := cursor.fetchmany(_LINES_AT_ONCE):
+        digest.update(separator + "\n".join(row[0] for row in rows).encode())
+        separator = b"\n"
+    return digest.hexdigest() if separator else ""
 
 
 def _replace(connection: DuckDBPyConnection, source: SessionSource, digest: str) -> Ingested:
