@@ -129,22 +129,38 @@ def write_handovers(folder: Path, trade_date: dt.date, open_ns: int, ids: list[i
     frame.write_parquet(folder / "handovers.parquet")
 
 
+OPTION = {
+    "instrument_id": 11, "symbol": "NQH6 C20000", "root": "NQ", "underlying": "NQH6",
+    "expiration": dt.datetime(2026, 12, 18, tzinfo=dt.UTC), "strike": 20_000.0,
+    "option_type": "C",
+}  # fmt: skip
+TRADES = [
+    {"option": 0, "bin": n, "bid": 1, "ask": 1, "mid": 20_000.0, "quality": "A"} for n in range(20)
+]
+
+
+@pytest.mark.slow
+def test_a_session_of_a_million_hand_overs_fits_into_the_stores_memory(tmp_path: Path) -> None:
+    """Four times the evaluation's activity: no text of all of them is ever made."""
+    made = make_session(FIRST_DAY, [OPTION], TRADES)
+    folder = write_folder(tmp_path / "busy", [made])
+    write_handovers(folder, FIRST_DAY, int(made["open_ns"]), [11])
+    few = pl.read_parquet(folder / "handovers.parquet")
+    pl.concat([few] * (1_200_000 // few.height)).write_parquet(folder / "handovers.parquet")
+    store = tmp_path / "store.duckdb"
+    add_folders(store, [folder])
+    with open_store(store) as connection:
+        kept = connection.execute("SELECT handovers FROM coverage").fetchall()
+    assert kept[0][0] > 1_000_000
+
+
 @pytest.mark.jit
 def test_the_store_gives_ranks_and_the_file_keeps_them(tmp_path: Path) -> None:
     """Sessions with hand-overs rank, those without count for nothing; a changed one is replaced."""
-    option = {
-        "instrument_id": 11, "symbol": "NQH6 C20000", "root": "NQ", "underlying": "NQH6",
-        "expiration": dt.datetime(2026, 12, 18, tzinfo=dt.UTC), "strike": 20_000.0,
-        "option_type": "C",
-    }  # fmt: skip
-    trades = [
-        {"option": 0, "bin": n, "bid": 1, "ask": 1, "mid": 20_000.0, "quality": "A"}
-        for n in range(20)
-    ]
     store, folders = tmp_path / "store.duckdb", []
     for number in range(3):
         day = FIRST_DAY + dt.timedelta(days=number)
-        made = make_session(day, [option], trades)
+        made = make_session(day, [OPTION], TRADES)
         folder = write_folder(tmp_path / str(number), [made])
         if number:
             write_handovers(folder, day, int(made["open_ns"]), [11])
