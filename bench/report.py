@@ -68,8 +68,8 @@ def contract_section(document: dict[str, Any]) -> str:
     return (
         f"\n## What was to be reached\n\n{document['cpu']}.\n\n"
         + markdown_table(["what", "bound", "measured", "met", "workload", "date"], rows)
-        + f"\nCommands: {', '.join(commands)}. What the missed rows are made of, and what was tried "
-        "against them: [docs/speed.md](docs/speed.md).\n"
+        + f"\nCommands: {', '.join(commands)}. What the missed rows are made of, and what was "
+        "tried against them: [docs/speed.md](docs/speed.md).\n"
     )
 
 
