@@ -205,9 +205,9 @@ def grow(book: state.Book, status: Integer) -> state.Book:
 def _grow_orders(book: state.Book) -> state.Book:
     """Take the order table's growth a step on: make the next table, move to it, free the old one.
 
-    The next table has room for half as many live orders again and for what comes until it is full
-    (at most a quarter of the old one's places). Dead orders stay behind, so after many clears it
-    may be as big as before, or smaller.
+    The next table has room for a quarter more live orders and for what comes until the old one is
+    full (at most an eighth of its places). Dead orders stay behind, so after many clears it may be
+    as big as before, or smaller.
     """
     counters, capacity = book.counters, capacity_orders(book)
     if counters[state.RELEASED] >= 0:

@@ -1,4 +1,4 @@
-"""From nothing to signals in under a minute: no key, no network, no real data.
+"""From nothing to signals in about a minute: no key, no network, no real data.
 
 Twenty simulated sessions become the history; in one more, metaorders are hidden in four options:
 calls and puts, bought and sold. It is replayed as any file would be, and its alerts are held

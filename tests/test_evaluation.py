@@ -21,7 +21,13 @@ from ifd_fast.evaluating import Plan, Workers, session_tasks
 from ifd_fast.evaluation import evaluate, number_of
 from ifd_fast.evaluation_calibration import calibrate
 from ifd_fast.evaluation_run import Wanted, gather_claims, run_parts
-from ifd_fast.evaluation_suites import Suite, mirror_differences, run_suites, summarize_run
+from ifd_fast.evaluation_suites import (
+    Suite,
+    judge,
+    mirror_differences,
+    run_suites,
+    summarize_run,
+)
 from ifd_fast.matching import units_of
 from ifd_fast.truth import read_truth
 from ifd_fast.world import World, load_world
@@ -188,7 +194,8 @@ def test_a_suite_row(run: tuple[Path, dict[str, object]]) -> None:
     assert row["name"] == "little"
     assert row["sessions"] == {"planted": 1, "power": 1, "null": 2}
     assert set(row["recall"]) == {"thin", "low", "mid", "busy"}
-    assert row["met"] in (True, False, None)
+    assert row["limit"] == 2 * row["promised"]
+    assert row["met"] is judge(row["false_alerts"], row["interval"][1], row["limit"])
 
 
 def test_suites_share_what_is_the_same(
