@@ -322,7 +322,10 @@ def pass_tail(score: Score, tail: int, index: int) -> None:
 
 @kernel
 def advance_tails(score: Score, instant_ns: Integer) -> None:
-    """Let every entry grow old up to `instant_ns`. O(entries that pass a tail)."""
+    """Let every entry grow old up to `instant_ns`. O(entries that pass a tail).
+
+    An entry without contracts changes no facts as it ages: which leg it stands at says nothing.
+    """
     mask = score.log.shape[0] - 1
     for tail in range(TAILS):
         limit_ns = instant_ns - TAIL_NS[tail]
@@ -331,8 +334,9 @@ def advance_tails(score: Score, instant_ns: Integer) -> None:
             index = sequence & mask
             if score.log[index]["instant_ns"] > limit_ns:
                 break
-            pass_tail(score, tail, index)
-            touch_slot(score, int(score.log[index]["slot"]))
+            if score.log[index]["sides"] != 0:
+                pass_tail(score, tail, index)
+                touch_slot(score, int(score.log[index]["slot"]))
             sequence += 1
         score.cursor[TAIL + tail] = sequence
 

@@ -116,9 +116,13 @@ def changed(
 ) -> bool:
     """Return whether facts of the slot changed between two instants.
 
-    New flow in it or in its twin, or its own flow passing one of the ages.
+    New flow, or mids that turned, in it or in its twin, or its own flow passing one of the ages.
     """
-    own = [flow["instant_ns"] for flow in flows if flow["slot"] == slot]
+    own = [
+        flow["instant_ns"]
+        for flow in flows
+        if flow["slot"] == slot and any(grew(flow, side) for side in SIDES)
+    ]
     other = [
         flow["instant_ns"]
         for flow in flows
