@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -21,7 +21,9 @@ __all__ = ["Warmed", "compile_time", "count_compiled", "warm_up", "warms"]
 Work: TypeAlias = Callable[[], object]
 
 _WORKS: Final[dict[str, Work]] = {}
-_APART: Final = "simulator"  # shares no kernel with the others, and takes a third of the time
+# What a second process compiles: about as much as is left to this one, which has a third process
+# compile the half of its loop that runs once a second (`linking`).
+_APART: Final[tuple[str, ...]] = ("simulator", "planner", "rescoring")
 _RECORDS_SIMULATED: Final = 4_096
 _RECORDS_PLANNED: Final = 40_000  # beyond the snapshot of the evaluation world
 
@@ -47,29 +49,31 @@ def warms(name: str) -> Callable[[Work], Work]:
     return register
 
 
-def warm_up(*, apart: bool = False) -> Warmed:
-    """Run all registered work and return what it took.
+def warm_up(*, apart: bool = False, but: Collection[str] = ()) -> Warmed:
+    """Run all registered work, except the parts `but`, and return what it took.
 
-    `apart` has a second process compile the simulator into the same cache meanwhile. Numba
+    `apart` has a second process compile half of it into the same cache meanwhile. Numba
     writes to files of their own and renames them, so that neither sees half of the other's.
     """
     from ifd_kernels import _jit
 
     started = time.perf_counter()
     compiled = 0
+    names = [name for name in _WORKS if name not in but]
     if apart and _jit.cache_folder() is not None:
-        compiled = _share(sorted(_WORKS.keys() - {_APART}), _APART)
-    _run(list(_WORKS))
+        other = [name for name in _APART if name in names]
+        compiled = _share([name for name in names if name not in other], other)
+    _run(names)
     seconds = time.perf_counter() - started
     dispatchers: list[Any] = list(_jit.kernels().values())
     ready = sum(bool(getattr(one, "signatures", ())) for one in dispatchers)
     return Warmed(_jit.cache_folder(), seconds, ready, compiled + count_compiled())
 
 
-def _share(names: list[str], apart: str) -> int:
+def _share(names: list[str], apart: list[str]) -> int:
     """Run the works `names` here and `apart` in a new process; return what that one compiled."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        other = pool.submit(_run, [apart])
+        other = pool.submit(_run, apart)
         _run(names)
         return other.result()
 
@@ -206,12 +210,20 @@ def _digest() -> None:
 
 @warms("simulator")
 def _simulate() -> None:
-    """Simulate the beginning of a session, and of one whose trades are planned ahead."""
+    """Simulate the beginning of a session whose trades come as they come."""
+    _simulate_records("session", _RECORDS_SIMULATED)
+
+
+@warms("planner")
+def _simulate_planned() -> None:
+    """Simulate the beginning of a session whose trades are planned ahead."""
+    _simulate_records("evaluation", _RECORDS_PLANNED)
+
+
+def _simulate_records(world: str, records: int) -> None:
     from ifd_fast.calendar import load_sessions
     from ifd_fast.simulation import Simulation
     from ifd_fast.world import load_world
 
-    session = load_sessions()[0]
-    for name, records in (("session", _RECORDS_SIMULATED), ("evaluation", _RECORDS_PLANNED)):
-        for _ in Simulation(load_world(name), 1, session, records=records):
-            pass
+    for _ in Simulation(load_world(world), 1, load_sessions()[0], records=records):
+        pass
