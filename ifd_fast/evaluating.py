@@ -77,7 +77,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     profile: str = "ifd_v3_production"
     power_sessions: int = 20  # without hard negatives and with many plants: for recall alone
     power_plants: int = 24
-    fine_sessions: int = 10  # planted ones again, scored ten times as often
+    fine_sessions: int = 30  # planted ones again, scored ten times as often and without cooldown
     mirrors: int = 3  # planted ones again, with history and all, mirrored both ways
     mirror: str | None = None  # all of the plan is played as this mirror image
     columns: bool = True  # rivals and bounds too
@@ -207,7 +207,7 @@ def session_tasks(plan: Plan, out: Path, history: Path) -> list[Task]:
         return Task(name, which, seed, today.trade_date, plants, negatives, folder / name, arrays)
 
     interval_s = load_settings(plan.profile, dict(plan.overrides)).profile.scoring_interval_s
-    finer = {**plan.overrides, "scoring_interval_s": interval_s / 10.0}
+    finer = {**plan.overrides, "scoring_interval_s": interval_s / 10.0, "cooldown_s": 0.0}
     fine = msgspec.structs.replace(plan, overrides=finer)
     return [
         *(task("planted", n, plan.plants, plan.negatives, plan) for n in range(plan.sessions)),

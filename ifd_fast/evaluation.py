@@ -18,6 +18,7 @@ import polars as pl
 from ifd_fast import comparing, evaluating, null_ranks, scoreboard
 from ifd_fast.config import load_settings
 from ifd_fast.evaluating import Plan, Task, Workers
+from ifd_fast.evaluation_delay import late_after_finer
 from ifd_fast.evaluation_numbers import check_clairvoyant, number_rows
 from ifd_fast.matching import ALERT_SCHEMA, match_alerts, normalize_signals
 from ifd_fast.scoreboard import OURS, Board
@@ -128,13 +129,15 @@ def load_board(plan: Plan, tasks: list[Task]) -> tuple[Board, dict[str, float]]:
     """Return all alerts and truth of the sessions, and each rule's tuned threshold."""
     signals, truths, rules = [], [], []
     for task in tasks:
+        if task.name.startswith("fine"):  # for delays only
+            continue
         number = number_of(task)
         frame = pl.read_parquet(task.folder / "signals.parquet")
         signals.append((number, frame))
-        if task.plants and not task.name.startswith("fine"):  # for delays only, ours alone
+        if task.plants:
             episodes = read_truth(task.folder, evaluating.STEM).episodes
             truths.append(episodes.with_columns(pl.lit(number, pl.Int32).alias("session")))
-        if plan.columns and not task.name.startswith("fine"):
+        if plan.columns:
             rules += [
                 pl.read_parquet(task.folder / name).with_columns(
                     pl.lit(number, pl.Int32).alias("session")
@@ -142,7 +145,7 @@ def load_board(plan: Plan, tasks: list[Task]) -> tuple[Board, dict[str, float]]:
                 for name in ("rivals.parquet", "bounds.parquet")
             ]
     numbers = [number for number, _ in signals]
-    null = [one for one in numbers if NUMBERS["null"] <= one < NUMBERS["fine"]]
+    null = [one for one in numbers if NUMBERS["null"] <= one]
     planted = [one for one in numbers if one < NUMBERS["null"]]
     alerts = {OURS: pl.concat([normalize_signals(f.filter("alert"), n) for n, f in signals])}
     candidates = pl.concat([claims_of(frame, number) for number, frame in signals])
@@ -244,7 +247,9 @@ def describe(plan: Plan, tasks: list[Task]) -> dict[str, Any]:
         "reliability": scoreboard.reliability(candidates, board.precise),
         "columns": _columns(board, matched, thresholds),
     }
-    finer = _finer(board, settings.profile.scoring_interval_s)
+    finer = late_after_finer(
+        board.alerts[OURS], _finer(tasks), round(settings.profile.scoring_interval_s * 1e9)
+    )
     if finer is not None:
         document["delay"]["after_finer_s"] = finer
     document["numbers"] = number_rows(document)
@@ -260,21 +265,13 @@ def _evidence(matched: dict[str, Any]) -> pl.DataFrame | None:
     return found.select("session", "unit", pl.col("found_ns").alias("evidence_ns"))
 
 
-def _finer(board: Board, interval_s: float) -> dict[str, Any] | None:
-    """Return how much later ours alerts than the same rule scored ten times as often."""
-    ours = board.alerts[OURS]
-    fine = ours.filter(pl.col("session") >= NUMBERS["fine"])
-    if fine.height == 0:
-        return None
-    same = fine.with_columns(pl.col("session") - NUMBERS["fine"])
-    both = (
-        ours.join(same, ["session", "instrument_id", "side"], suffix="_fine")
-        .with_columns(((pl.col("instant_ns") - pl.col("instant_ns_fine")) / 1e9).alias("late_s"))
-        .filter(pl.col("late_s").abs() < 60.0)
-    )
-    late = both["late_s"].to_numpy()
-    within = float((late <= interval_s).mean()) if len(late) else None
-    return {**scoreboard.quantiles(late), "within": within}
+def _finer(tasks: list[Task]) -> dict[int, pl.DataFrame]:
+    """Return the signals of the finely scored sessions by the number of the planted one."""
+    return {
+        number_of(task) - NUMBERS["fine"]: pl.read_parquet(task.folder / "signals.parquet")
+        for task in tasks
+        if task.name.startswith("fine")
+    }
 
 
 def _columns(

@@ -88,7 +88,7 @@ def evaluate(
     from ifd_fast.world import load_world
 
     start(profile)
-    counts = QUICK if quick else (sessions, null_sessions, power_sessions, min(sessions, 10))
+    counts = QUICK if quick else (sessions, null_sessions, power_sessions, min(sessions, 30))
     plan = Plan(
         world=load_world(world), seed=seed, profile=profile, sessions=counts[0],
         null_sessions=counts[1], power_sessions=counts[2], fine_sessions=counts[3],
