@@ -1,4 +1,4 @@
-"""Laws of the scorer that no single formula shows: the order of instruments, calls for puts.
+"""Laws of the scorer that no single formula shows: order of instruments, calls for puts, parts.
 
 Method: sessions of runs, pauses and turning mids, with an instant at every second in which
 anything changes, are scored twice; the second time the legs of each strike have changed places.
@@ -12,9 +12,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.oracle.votes import TAILS_S
-from tests.strategies_scoring import SECOND_NS, Session, sessions
-from tests.test_scoring import at, bought, plain_session, quiet, run
+from ifd_kernels.layout import DONE
+from ifd_kernels.scoring import note_flow
+from tests.oracle import votes
+from tests.strategies_scoring import OPEN_NS, SECOND_NS, Session, sessions
+from tests.test_scoring import at, bought, identities_of, plain_session, quiet, run, start
 
 MINUTE_NS = 60 * SECOND_NS
 
@@ -27,7 +29,7 @@ def at_ages(session: Session) -> Session:
         *given_steps,
         *range(first_ns // MINUTE_NS * MINUTE_NS + MINUTE_NS, last_ns, MINUTE_NS),
     }
-    times |= {now_ns + age_s * SECOND_NS for now_ns in given_steps for age_s in TAILS_S}
+    times |= {now_ns + age_s * SECOND_NS for now_ns in given_steps for age_s in votes.TAILS_S}
     steps: list[Any] = []
     mids: list[int | None] = []
     for now_ns in sorted(time for time in times if time <= last_ns):
@@ -116,3 +118,36 @@ def test_calls_defined_as_puts_give_the_same_signals(session: Session) -> None:
     swapped = types_swapped(session)
     check_same(session, swapped, frozenset({"kind", "delta_sign"}))
     check_same(session, legs_swapped(swapped), frozenset({"kind", "delta_sign", "slot"}))
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1), st.integers(0, 1), st.integers(0, 2), st.sampled_from([1, 4, 15])
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=200)
+def test_a_second_in_parts_is_paired_whole(parts: list[tuple[int, int, int, int]]) -> None:
+    """In whatever parts and order both legs trade within a second, the pair drops all of it."""
+    session = plain_session()
+    score, identities = start(session, 2), identities_of(session)
+    totals: dict[tuple[int, int], list[int]] = {}
+    flows: list[dict[str, Any]] = []
+    now_ns = OPEN_NS + at(10)
+    for slot, side, second, size in parts:
+        bucket = (slot, OPEN_NS // SECOND_NS + second)
+        before = totals.get(bucket, [0, 0])
+        after = [before[one] + size * (one == side) for one in range(2)]
+        totals[bucket] = after
+        both = {"bid": (before[0], after[0]), "ask": (before[1], after[1])}
+        now_ns += SECOND_NS
+        flows.append({"slot": slot, "second": bucket[1], "instant_ns": now_ns, **both})
+        assert note_flow(score, identities, *bucket, now_ns, *both["bid"], *both["ask"]) == DONE
+    twins = {0: 1, 1: 0}
+    for slot in range(2):
+        for place, cap in enumerate((1, 10)):
+            expected = votes.votes(flows, slot, now_ns, (0, 300), cap, twins)
+            assert score.windows[slot, 1, 2 * place : 2 * place + 2].tolist() == expected
+        assert score.paired[slot] == votes.paired_votes(flows, slot, now_ns, twins)

@@ -210,7 +210,7 @@ def pair_sides(score: Score, slot: int, second: Integer, sides: int) -> int:
         if entry["second"] == second:
             found |= int(entry["sides"])
             for side in range(2):
-                if entry["votes"][side] > 0 and (sides >> side) & 1:
+                if entry["votes"][2 + side] > 0 and (sides >> side) & 1:  # in parts: cap 1 may be 0
                     drop_side(score, sequence, side)
         sequence = int(entry["previous"])
     return found
