@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 import msgspec
 
 from ifd_fast.baselines import add_folders, rebuild
+from ifd_fast.calibration import load_calibration
 from ifd_fast.config import load_settings
 from ifd_fast.signals import code_digest
 from ifd_fast.simulated_files import pick_sessions
@@ -84,9 +85,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     overrides: dict[str, float] = {}
 
     def history_key(self) -> str:
-        """Return what the history depends on, 16 hex digits."""
+        """Return what the history, and the weights in its arrays, depend on, 16 hex digits."""
         parts = (
             self.world.digest(), self.seed, self.history_sessions, self.mirror, code_digest(),
+            load_calibration().digest,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ifd_fast import evaluating
 from ifd_fast.evaluating import Plan
 from ifd_fast.evaluation_run import Wanted
 from ifd_fast.evaluation_suites import (
@@ -19,6 +20,7 @@ from ifd_fast.evaluation_suites import (
     stress_suites,
 )
 from ifd_fast.world import load_world
+from tests.strategies_scoring import WEIGHTS
 
 
 def plan_of(**changes: Any) -> Plan:
@@ -77,6 +79,15 @@ def test_stresses_share_the_plans_history() -> None:
     assert shared == ["scored_each_0.1_s", "scored_each_1_s", "scored_each_60_s"]
     assert len({one.name for one in suites}) == len(suites) == 12
     assert min(one.plan.null_sessions for one in suites) == 20
+
+
+def test_other_weights_are_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a folder holds was alerted with the weights of then: newly fitted ones need another."""
+    plan = plan_of()
+    before = plan.history_key(), plan.key()
+    monkeypatch.setattr(evaluating, "load_calibration", lambda: WEIGHTS)
+    after = plan.history_key(), plan.key()
+    assert not set(before) & set(after)
 
 
 def test_drawn_worlds_differ() -> None:
