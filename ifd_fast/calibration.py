@@ -44,7 +44,7 @@ __all__ = [
     "write_calibration",
 ]
 
-VERSION: Final = 2
+VERSION: Final = 3
 # Columns of the features, and the weight each one gets; the maker's counts against.
 FEATURES: Final = (
     "per_decade",
@@ -83,6 +83,7 @@ class Calibration:
     prior: Prior
     made_by: str = ""
     world_digest: str = ""
+    history_seeds: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
     sessions: int = 0
     candidates: int = 0
@@ -254,6 +255,7 @@ def _read(tree: dict[str, Any]) -> Calibration:
         prior=Prior(float(tree["prior"]["planted"]), float(tree["prior"]["hard_negatives"])),
         made_by=str(tree["made_by"]),
         world_digest=str(tree["world_digest"]),
+        history_seeds=tuple(int(seed) for seed in tree["history_seeds"]),
         seeds=tuple(int(seed) for seed in tree["seeds"]),
         sessions=int(tree["sessions"]),
         candidates=int(tree["candidates"]),
@@ -265,6 +267,9 @@ _TEMPLATE: Final = """\
 version = {version}
 made_by = "{made_by}"
 world_digest = "{world_digest}"
+history_seeds = [
+{history_seeds},
+]
 seeds = [
 {seeds},
 ]
@@ -286,7 +291,13 @@ hard_negatives = {hard_negatives!r}
 
 
 def write_calibration(
-    path: Path, calibration: Calibration, *, made_by: str, world_digest: str, seeds: Sequence[int]
+    path: Path,
+    calibration: Calibration,
+    *,
+    made_by: str,
+    world_digest: str,
+    history_seeds: Sequence[int],
+    seeds: Sequence[int],
 ) -> None:
     """Write the calibration as TOML, with where it comes from."""
     names = ("intercept", *FEATURES)
@@ -294,9 +305,8 @@ def write_calibration(
         version=VERSION,
         made_by=made_by.replace("\\", "/").replace('"', "'"),
         world_digest=world_digest,
-        seeds=textwrap.fill(
-            ", ".join(map(str, seeds)), 96, initial_indent=" ", subsequent_indent=" "
-        ),
+        history_seeds=_fill(history_seeds),
+        seeds=_fill(seeds),
         sessions=calibration.sessions,
         candidates=calibration.candidates,
         planted=float(calibration.prior.planted),
@@ -304,3 +314,8 @@ def write_calibration(
         weights="\n".join(f"{name} = {float(getattr(calibration, name))!r}" for name in names),
     )
     path.write_text(text, encoding="utf-8")
+
+
+def _fill(seeds: Sequence[int]) -> str:
+    """Return numbers as lines of TOML."""
+    return textwrap.fill(", ".join(map(str, seeds)), 96, initial_indent=" ", subsequent_indent=" ")

@@ -100,10 +100,12 @@ def test_another_prior_multiplies_the_odds() -> None:
 def test_the_file_comes_back(tmp_path: Path) -> None:
     """Written and read again it is the same; a damaged one is refused by name."""
     path = tmp_path / "calibration.toml"
-    write_calibration(path, TRUE, made_by='ifd "x"', world_digest="ab", seeds=[1, 2])
+    write_calibration(
+        path, TRUE, made_by='ifd "x"', world_digest="ab", history_seeds=[7], seeds=[1, 2]
+    )
     read = load_calibration(path)
     assert read.digest == TRUE.digest
-    assert (read.seeds, read.world_digest) == ((1, 2), "ab")
+    assert (read.history_seeds, read.seeds, read.world_digest) == ((7,), (1, 2), "ab")
     bad = tmp_path / "bad.toml"
     bad.write_text(path.read_text().replace("per_decade = 2.0", "per_decade = -2.0"))
     with pytest.raises(DataError, match="wrong sign"):

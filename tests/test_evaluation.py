@@ -17,9 +17,9 @@ from ifd_fast import evaluating
 from ifd_fast.calibration import load_calibration
 from ifd_fast.commands.evaluate import evaluate as command
 from ifd_fast.errors import DataError
-from ifd_fast.evaluating import Plan, Workers, session_tasks
+from ifd_fast.evaluating import Plan, Workers, claim_tasks, session_tasks
 from ifd_fast.evaluation import evaluate, number_of
-from ifd_fast.evaluation_calibration import calibrate
+from ifd_fast.evaluation_calibration import calibrate, plan_groups, play_groups
 from ifd_fast.evaluation_run import Wanted, gather_claims, run_parts
 from ifd_fast.evaluation_suites import (
     Suite,
@@ -266,23 +266,43 @@ def test_the_command_writes_page_and_numbers(
     assert (result.exit_code == 0) == (document["faults"] == [])
 
 
-def test_a_calibration_is_fitted_to_the_planted_sessions(
-    run: tuple[Path, dict[str, object]], tmp_path: Path
-) -> None:
-    """The file comes back with its prior, world and seeds; without both kinds it says so."""
-    out, _ = run
-    plan = little_plan()
-    tasks = session_tasks(plan, out, out / f"history-{plan.history_key()}")
+def test_a_calibration_is_fitted_to_several_histories(tmp_path: Path) -> None:
+    """Each history has its own seed and sessions; the file names all; nothing is played twice."""
+    plan = little_plan(sessions=2)
+    with Workers(1) as workers:
+        groups = play_groups(plan, 2, tmp_path, workers)
+        written = [(task.folder / "played.json").stat().st_mtime_ns for task in groups[1].tasks]
+        assert play_groups(plan, 2, tmp_path, workers) == groups
+    assert written == [(task.folder / "played.json").stat().st_mtime_ns for task in groups[1].tasks]
     path = tmp_path / "calibration.toml"
     try:
-        fitted = calibrate(plan, tasks, path)
-    except DataError as error:  # one small session may hold claims of one kind only
-        assert "both kinds" in str(error) or "Candidates" in str(error)  # noqa: PT017
+        fitted, lines = calibrate(groups, path)
+    except DataError as error:  # so few small sessions may hold claims of one kind only
+        assert "both kinds" in str(error)  # noqa: PT017
         return
     read = load_calibration(path)
     assert read.prior.planted == plan.plants
     assert read.world_digest == plan.world.digest()
+    assert read.history_seeds == tuple(group.plan.seed for group in groups)
+    assert read.seeds == tuple(task.seed for group in groups for task in group.tasks)
     assert read.digest == fitted.digest
+    assert len(lines) == 3
+
+
+def test_no_session_of_a_calibration_is_an_evaluations(tmp_path: Path) -> None:
+    """Seeds of its histories and sessions are none that plans of seeds 1 to 20 play."""
+    plans = plan_groups(little_plan(seed=1, sessions=160), 8)
+    assert sum(plan.sessions for plan in plans) == 160
+    ours = {plan.seed for plan in plans}
+    ours |= {task.seed for plan in plans for task in session_tasks(plan, tmp_path, tmp_path)}
+    assert len(ours) == 8 + 160
+    for seed in range(1, 21):
+        plan = little_plan(seed=seed, sessions=200, null_sessions=200, power_sessions=60)
+        tasks = session_tasks(plan, tmp_path, tmp_path)
+        tasks += claim_tasks(plan, tmp_path, tmp_path, range(2000))
+        assert not ours & {seed, *(task.seed for task in tasks)}
+    with pytest.raises(DataError, match="planted sessions"):
+        plan_groups(little_plan(sessions=3), 4)
 
 
 def test_session_numbers_are_distinct(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from ifd_fast.evaluating import Progress
+    from ifd_fast.evaluating import Plan, Progress
 
 __all__ = ["evaluate"]
 
@@ -56,8 +56,10 @@ QUICK = (4, 6, 2, 2)
 @click.option(
     "--calibrate",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Fit the confidence's weights to these planted sessions; measure on others.",
+    help="Only fit the confidence's weights, to sessions that no evaluation plays.",
 )
+@click.option("--histories", default=8, show_default=True, type=click.IntRange(2, 99),
+              help="To calibrate: the planted sessions are shared out over so many.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="A few sessions, to see that everything works.")
 def evaluate(
     world: str,
@@ -74,6 +76,7 @@ def evaluate(
     out: Path,
     stress: bool,  # noqa: FBT001  # click passes by name
     calibrate: Path | None,
+    histories: int,
     quick: bool,  # noqa: FBT001
 ) -> None:
     """Play simulated sessions with planted truth through the engine and count what it finds.
@@ -81,8 +84,7 @@ def evaluate(
     Writes evaluation.json and evaluation.html. Exit code 1 if the clairvoyant, who knows when,
     how long and how large, is beaten anywhere: then the run itself is at fault.
     """
-    from ifd_fast.evaluating import Plan, Workers, session_tasks
-    from ifd_fast.evaluation_calibration import calibrate as fit
+    from ifd_fast.evaluating import Plan, Workers
     from ifd_fast.evaluation_run import Wanted, run_parts
     from ifd_fast.evaluation_tables import print_document
     from ifd_fast.world import load_world
@@ -94,16 +96,29 @@ def evaluate(
         null_sessions=counts[1], power_sessions=counts[2], fine_sessions=counts[3],
         mirrors=1 if quick else 3, history_sessions=history_sessions,
     )  # fmt: skip
+    if calibrate is not None:
+        _calibrate(plan, histories, out, workers, calibrate)
+        return
     wanted = Wanted(claims, worlds, stress, skip, " ".join(["ifd", *sys.argv[1:]]))
     with _progress_bar() as progress, Workers(workers, progress) as team:
         document = run_parts(plan, wanted, out, team)
-    if calibrate is not None:
-        tasks = session_tasks(plan, out, out / f"history-{plan.history_key()}")
-        click.echo(f"{fit(plan, tasks, calibrate)} written to {calibrate}")
     print_document(document)
     click.echo(f"written to {out / 'evaluation.html'} and {out / 'evaluation.json'}")
     if document["faults"]:
         raise IfdError("The clairvoyant is beaten: " + " ".join(document["faults"]))
+
+
+def _calibrate(plan: Plan, histories: int, out: Path, workers: int, path: Path) -> None:
+    """Fit the calibration to several histories; print how it does on each when left out."""
+    from ifd_fast.evaluating import Workers
+    from ifd_fast.evaluation_calibration import calibrate, play_groups
+
+    with _progress_bar() as progress, Workers(workers, progress) as team:
+        groups = play_groups(plan, histories, out, team)
+    fitted, left_out = calibrate(groups, path)
+    for line in left_out:
+        click.echo(line)
+    click.echo(f"{fitted} written to {path}")
 
 
 @contextmanager
