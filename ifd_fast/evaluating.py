@@ -39,6 +39,7 @@ __all__ = [
     "Progress",
     "Task",
     "Workers",
+    "claim_plan",
     "claim_tasks",
     "days_of",
     "is_complete",
@@ -54,7 +55,10 @@ HISTORY_SESSIONS: Final = 20
 # Seeds of the kinds of sessions lie apart, so that more of one never moves the other. The finely
 # scored ones are the planted ones again.
 SEEDS_APART: Final = 1_000_000
-SEED_BLOCKS: Final = {"planted": 0, "fine": 0, "null": 1, "power": 2, "claims": 3}
+SEED_BLOCKS: Final = {
+    "planted": 0, "fine": 0, "null": 1, "power": 2, "claims": 3, "claim histories": 4,
+}  # fmt: skip
+BATCHES_APART: Final = 10_000  # of claims: seeds
 STEM: Final = "session"
 
 
@@ -217,6 +221,12 @@ def session_tasks(plan: Plan, out: Path, history: Path) -> list[Task]:
         *(task("null", n, 0, 0, plan) for n in range(plan.null_sessions)),
         *(task("fine", n, plan.plants, plan.negatives, fine) for n in range(plan.fine_sessions)),
     ]
+
+
+def claim_plan(plan: Plan, batch: int) -> Plan:
+    """Return the plan of a batch of `claim_tasks`: the same market with a history of its own."""
+    seed = plan.seed + SEEDS_APART * SEED_BLOCKS["claim histories"] + BATCHES_APART * (batch + 1)
+    return msgspec.structs.replace(plan, seed=seed, columns=False)
 
 
 def claim_tasks(plan: Plan, out: Path, history: Path, numbers: range) -> list[Task]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "Wanted", "gather_claims", "run_parts"]
 
 PARTS: Final = ("mirrors", "claims", "stress", "worlds")
-CLAIM_BATCH: Final = 50  # sessions: whole batches, so that their number depends on claims alone
+CLAIM_BATCH: Final = 40  # sessions: whole batches, so that their number depends on claims alone
 MOST_BATCHES: Final = 40
 
 
@@ -94,26 +94,43 @@ def run_parts(plan: Plan, wanted: Wanted, out: Path, workers: Workers) -> dict[s
 def gather_claims(plan: Plan, least: int, out: Path, workers: Workers) -> dict[str, Any]:
     """Return the reliability over `least` claims or more, further sessions played as needed.
 
-    They are played in whole batches, without rivals; it ends short of `least` only after
-    MOST_BATCHES of them, which the count of claims then shows.
+    They are played in whole batches, without rivals, each with a history of its own: what a past
+    of 20 sessions leaves open moves all claims that rest on it together, so that those of one
+    history say little about the next. Ends short of `least` only after MOST_BATCHES, which the
+    count of claims then shows.
     """
     history = evaluating.make_history(plan, out, workers)
     main = evaluating.session_tasks(plan, out, history)
-    matched = _match([task for task in main if task.name.startswith("planted")])
-    sessions = sum(task.name.startswith("planted") for task in main)
+    parts = [_match([task for task in main if task.name.startswith("planted")])]
+    seeds = [plan.seed]
     for batch in range(MOST_BATCHES):
-        if matched.alerts.height >= least:
+        if sum(part.alerts.height for part in parts) >= least:
             break
+        other = evaluating.claim_plan(plan, batch)
+        history = evaluating.make_history(other, out, workers)
         numbers = range(batch * CLAIM_BATCH, (batch + 1) * CLAIM_BATCH)
-        tasks = evaluating.claim_tasks(plan, out, history, numbers)
+        tasks = evaluating.claim_tasks(other, out, history, numbers)
         evaluating.play_all(tasks, workers, "claims")
-        more = _match(tasks)
-        matched = Matched(
-            *(pl.concat(both) for both in zip(matched, more, strict=True)),
-        )
-        sessions += len(tasks)
+        parts.append(_match(tasks))
+        seeds.append(other.seed)
+    matched = Matched(*(pl.concat(columns) for columns in zip(*parts, strict=True)))
     numbers_of = matched.units["session"].unique().sort().to_list()
-    return {**scoreboard.reliability(matched, numbers_of), "sessions": sessions}
+    rows = [_history_row(seed, part) for seed, part in zip(seeds, parts, strict=True)]
+    found = scoreboard.reliability(matched, numbers_of)
+    return {**found, "sessions": len(numbers_of), "histories": rows}
+
+
+def _history_row(seed: int, matched: Matched) -> dict[str, Any]:
+    """Return what the claims of one history said, and how many of them came true."""
+    claims = matched.alerts
+    outcomes = claims["unit"].is_not_null()
+    return {
+        "seed": seed,
+        "claims": claims.height,
+        "forecast": claims["score"].mean(),
+        "outcome": outcomes.mean(),
+        "error": scoreboard.error_of(claims["score"].to_numpy(), outcomes.to_numpy()),
+    }
 
 
 def _match(tasks: Sequence[Task]) -> Matched:

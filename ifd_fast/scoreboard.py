@@ -28,6 +28,7 @@ __all__ = [
     "Group",
     "count_by_session",
     "delays",
+    "error_of",
     "false_alerts",
     "groups_of",
     "match_columns",
@@ -248,7 +249,7 @@ def reliability(matched: Matched, sessions: list[int]) -> dict[str, Any]:
     step = max(len(curve.threshold) // 200, 1)
     return {
         "candidates": len(forecasts),
-        "error": _number(calibration_error(bins)),
+        "error": error_of(forecasts, outcomes),
         "interval": _error_interval(told),
         "plain_error": _number(_plain_error(bins)),
         "bins": [one._asdict() for one in bins],
@@ -259,6 +260,11 @@ def reliability(matched: Matched, sessions: list[int]) -> dict[str, Any]:
             for c, p, r in zip(*(column[::step] for column in curve), strict=True)
         ],
     }
+
+
+def error_of(forecasts: NDArray[np.float64], outcomes: NDArray[np.bool_]) -> float | None:
+    """Return the debiased calibration error of claims (n,); None if it is not defined."""
+    return _number(calibration_error(bin_outcomes(forecasts, outcomes)))
 
 
 def _plain_error(bins: list[Any]) -> float:

@@ -17,10 +17,16 @@ from ifd_fast import evaluating
 from ifd_fast.calibration import load_calibration
 from ifd_fast.commands.evaluate import evaluate as command
 from ifd_fast.errors import DataError
-from ifd_fast.evaluating import Plan, Workers, claim_tasks, session_tasks
+from ifd_fast.evaluating import SEEDS_APART, Plan, Workers, claim_plan, claim_tasks, session_tasks
 from ifd_fast.evaluation import evaluate, number_of
 from ifd_fast.evaluation_calibration import calibrate, plan_groups, play_groups
-from ifd_fast.evaluation_run import Wanted, gather_claims, run_parts
+from ifd_fast.evaluation_run import (
+    CLAIM_BATCH,
+    MOST_BATCHES,
+    Wanted,
+    gather_claims,
+    run_parts,
+)
 from ifd_fast.evaluation_suites import (
     Suite,
     judge,
@@ -229,7 +235,22 @@ def test_claims_come_in_whole_batches(
         monkeypatch.setattr(evaluating, "play_session", None)
         assert gather_claims(little_plan(), 10**6, out, workers) == some
     assert (none["sessions"], some["sessions"]) == (1, 3)
-    assert some["candidates"] >= none["candidates"]
+    assert some["candidates"] == sum(row["claims"] for row in some["histories"])
+    assert [row["seed"] for row in none["histories"]] == [little_plan().seed]
+    assert len({row["seed"] for row in some["histories"]}) == 3
+
+
+def test_claims_share_no_session_with_anything() -> None:
+    """Histories and sessions of all batches have seeds of their own, apart from the plan's."""
+    plan = little_plan()
+    seeds = [plan.seed + 1 + number for number in range(CLAIM_BATCH * MOST_BATCHES)]
+    seeds += [one + block * SEEDS_APART for one in tuple(seeds) for block in (1, 2)]
+    seeds.append(plan.seed)
+    for batch in range(MOST_BATCHES):
+        other = claim_plan(plan, batch)
+        numbers = range(batch * CLAIM_BATCH, (batch + 1) * CLAIM_BATCH)
+        seeds += [other.seed, *(t.seed for t in claim_tasks(other, Path(), Path(), numbers))]
+    assert len(set(seeds)) == len(seeds)
 
 
 def test_a_cut_run_keeps_its_finished_parts(
