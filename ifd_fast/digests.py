@@ -10,7 +10,7 @@ so that other code which finds the same has the same.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,15 @@ _FLAG_BYTES: Final = 1
 _LENGTH_BYTES: Final = 4
 
 
+class _Column(NamedTuple):
+    """One column of a frame of n rows, as bytes; either `values` or `text`."""
+
+    is_null: NDArray[np.bool_]  # (n,)
+    sizes: NDArray[np.int64]  # (n,) bytes of each value, without the byte that says null or not
+    values: NDArray[np.uint8] | None  # (n, w)
+    text: tuple[NDArray[np.uint8], NDArray[np.int64]] | None  # all of it, edges (n + 1,)
+
+
 class FactsDigest:
     """The facts digest of a growing set of rows; `update` takes frames in order of their rows."""
 
@@ -36,17 +45,12 @@ class FactsDigest:
 
     def update(self, frame: pl.DataFrame) -> None:
         """Add the rows of `frame`, whose columns are those of a window row or of a fact."""
-        import polars as pl
+        if frame.height:
+            self._add(frame.height, [_column(one) for one in frame if _is_fact(one)])
 
-        if frame.height == 0:
-            return
-        self.row_count += frame.height
-        is_fact = [
-            name
-            for name, dtype in frame.schema.items()
-            if name != "quality" and not dtype.is_float()
-        ]
-        self._facts.update(_pack(frame.select(pl.col(is_fact))))
+    def _add(self, rows: int, columns: list[_Column]) -> None:
+        self.row_count += rows
+        self._facts.update(_pack(rows, columns))
 
     @property
     def facts_digest(self) -> str | None:
@@ -64,9 +68,11 @@ class RowDigest(FactsDigest):
 
     def update(self, frame: pl.DataFrame) -> None:
         """Add the rows of `frame`, whose columns are those of a window row in order."""
-        super().update(frame)
         if frame.height:
-            self._rows.update(_pack(frame))
+            columns = [_column(one) for one in frame]
+            is_fact = map(_is_fact, frame)
+            self._add(frame.height, [c for c, fact in zip(columns, is_fact, strict=True) if fact])
+            self._rows.update(_pack(frame.height, columns))
 
     @property
     def rows_digest(self) -> str | None:
@@ -86,7 +92,8 @@ class SignalDigest:
         """Add the rows of `frame`, whose columns are those of a signal in order."""
         self.row_count += frame.height
         if frame.height:
-            self._signals.update(_pack(frame.drop("code_digest")))
+            columns = [_column(one) for one in frame if one.name != "code_digest"]
+            self._signals.update(_pack(frame.height, columns))
 
     @property
     def signals_digest(self) -> str | None:
@@ -124,33 +131,39 @@ class RunDigests:
             self._signals.update(frame)
 
 
-def _pack(frame: pl.DataFrame) -> memoryview:
-    """Return the canonical bytes of `frame`, row by row."""
+def _is_fact(column: pl.Series) -> bool:
+    return column.name != "quality" and not column.dtype.is_float()
+
+
+def _column(column: pl.Series) -> _Column:
+    """Return a column's bytes and where it is null."""
     import polars as pl
 
-    nulls = [column.is_null().to_numpy() for column in frame]
-    fixed: list[NDArray[np.uint8] | None] = []
-    texts: list[tuple[NDArray[np.uint8], NDArray[np.int64]] | None] = []
-    sizes = np.zeros(frame.height, np.int64)
-    for column, is_null in zip(frame, nulls, strict=True):
-        if column.dtype == pl.String:
-            text, edges = _text_bytes(column)
-            texts.append((text, edges))
-            fixed.append(None)
-            sizes += _FLAG_BYTES + np.where(is_null, 0, _LENGTH_BYTES + np.diff(edges))
-        else:
-            values = _value_bytes(column)
-            texts.append(None)
-            fixed.append(values)
-            sizes += _FLAG_BYTES + np.where(is_null, 0, values.shape[1])
+    if column.null_count():
+        is_null = column.is_null().to_numpy()
+    else:
+        is_null = np.zeros(len(column), np.bool_)
+    if column.dtype == pl.String:
+        text, edges = _text_bytes(column)
+        sizes = np.where(is_null, 0, _LENGTH_BYTES + np.diff(edges))
+        return _Column(is_null, sizes, None, (text, edges))
+    values = _value_bytes(column)
+    return _Column(is_null, np.where(is_null, 0, values.shape[1]), values, None)
+
+
+def _pack(rows: int, columns: list[_Column]) -> memoryview:
+    """Return the canonical bytes of the columns, row by row."""
+    sizes = np.full(rows, _FLAG_BYTES * len(columns), np.int64)
+    for column in columns:
+        sizes += column.sizes
     cursor = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     out = np.empty(int(cursor[-1]), np.uint8)
     cursor = cursor[:-1].copy()
-    for values_or_none, text_or_none, is_null in zip(fixed, texts, nulls, strict=True):
-        if values_or_none is not None:
-            pack_fixed(values_or_none, is_null, cursor, out)
-        elif text_or_none is not None:
-            pack_text(text_or_none[0], text_or_none[1], is_null, cursor, out)
+    for column in columns:
+        if column.values is not None:
+            pack_fixed(column.values, column.is_null, cursor, out)
+        elif column.text is not None:
+            pack_text(*column.text, column.is_null, cursor, out)
     return out.data
 
 
@@ -159,7 +172,7 @@ def _value_bytes(column: pl.Series) -> NDArray[np.uint8]:
     import polars as pl
 
     physical = column.cast(pl.UInt8) if column.dtype == pl.Boolean else column.to_physical()
-    values = physical.fill_null(0).to_numpy()
+    values = (physical.fill_null(0) if column.null_count() else physical).to_numpy()
     if values.dtype.kind == "f":
         values = values + 0.0  # makes -0.0 a 0.0; in place would too, but read-only
     values = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<"), copy=False))
@@ -168,8 +181,8 @@ def _value_bytes(column: pl.Series) -> NDArray[np.uint8]:
 
 def _text_bytes(column: pl.Series) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return a text column as one run of UTF-8 bytes and the edges (n + 1,) of its values."""
-    filled = column.fill_null("")
-    edges = np.zeros(len(filled) + 1, np.int64)
-    np.cumsum(filled.str.len_bytes().to_numpy(), out=edges[1:])
-    text = np.frombuffer("".join(filled.to_list()).encode(), np.uint8).copy()
-    return text, edges
+    values = [text or "" for text in column.to_list()]
+    joined = "".join(values).encode()
+    edges = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(column.str.len_bytes().fill_null(0).to_numpy(), out=edges[1:])
+    return np.frombuffer(joined, np.uint8).copy(), edges

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,14 +21,30 @@ from ifd_kernels.layout import CONSUMED, DONE
 from ifd_kernels.passing import pass_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ifd_kernels.engine import Engine
     from ifd_kernels.feeding import Names, Wire
 
-__all__ = ["compiled_beside", "link", "link_time"]
+__all__ = ["also_beside", "compiled_beside", "link", "link_time"]
 
-_done_beside: list[int] = []
+_done_beside: set[str] = set()  # kernels that second processes compiled
+_also: list[str] = []
 _NOTHING: Final = np.zeros(0, np.uint8)
-_COMPILE: Final = "from ifd_fast.warming import compile_time; compile_time()"
+_COMPILE: Final = (
+    "from ifd_fast.warming import compile_time; "
+    "sys.stdout.write(' '.join(sorted(compile_time({names!r}))))"
+)
+
+
+@contextmanager
+def also_beside(names: Sequence[str]) -> Iterator[None]:
+    """Have a second process that compiles half of a loop do these works of `warming` as well."""
+    _also[:] = names
+    try:
+        yield
+    finally:
+        _also.clear()
 
 
 def link(engine: Engine, names: Names, wire: Wire) -> None:
@@ -49,15 +66,16 @@ def link(engine: Engine, names: Names, wire: Wire) -> None:
 
 def _await(other: subprocess.Popen[bytes]) -> None:
     """Wait for the second compiler; if it failed, its work is done here, only later."""
-    if other.wait() == 0:
-        _done_beside.append(other.pid)
+    said, _ = other.communicate()
+    if other.returncode == 0:
+        _done_beside.update(said.decode().split())
         return
     get_logger("ifd").warning("the second compiler of kernels failed", exit_code=other.returncode)
 
 
-def compiled_beside() -> int:
-    """Return how many kernels a second process has compiled for this one."""
-    return len(_done_beside)
+def compiled_beside() -> frozenset[str]:
+    """Return the names of the kernels that second processes have compiled for this one."""
+    return frozenset(_done_beside)
 
 
 def link_time(engine: Engine) -> None:
@@ -67,9 +85,9 @@ def link_time(engine: Engine) -> None:
 
 
 def _compile_beside() -> subprocess.Popen[bytes]:
-    """Start a process that compiles `pass_time` into the cache."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; {_COMPILE}"
+    """Start a process that compiles `pass_time` into the cache, and does what it is to do also."""
+    code = f"import sys; sys.path[:] = {sys.path!r}; {_COMPILE.format(names=_also)}"
     nothing = subprocess.DEVNULL
     return subprocess.Popen(
-        [sys.executable, "-c", code], stdin=nothing, stdout=nothing, stderr=nothing
+        [sys.executable, "-c", code], stdin=nothing, stdout=subprocess.PIPE, stderr=nothing
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -21,9 +21,11 @@ __all__ = ["Warmed", "compile_time", "count_compiled", "warm_up", "warms"]
 Work: TypeAlias = Callable[[], object]
 
 _WORKS: Final[dict[str, Work]] = {}
-# What a second process compiles: about as much as is left to this one, which has a third process
-# compile the half of its loop that runs once a second (`linking`).
-_APART: Final[tuple[str, ...]] = ("simulator", "planner", "rescoring")
+# What a second process compiles, while a third one compiles the half of the engine's loop that runs
+# once a second (`linking`) and, because that shares most of its kernels, what scores history again:
+# 26 s of CPU for both together, 35 s in two processes.
+_APART: Final[tuple[str, ...]] = ("simulator", "planner")
+_BESIDE: Final[tuple[str, ...]] = ("rescoring",)
 _RECORDS_SIMULATED: Final = 4_096
 _RECORDS_PLANNED: Final = 40_000  # beyond the snapshot of the evaluation world
 
@@ -52,25 +54,29 @@ def warms(name: str) -> Callable[[Work], Work]:
 def warm_up(*, apart: bool = False, but: Collection[str] = ()) -> Warmed:
     """Run all registered work, except the parts `but`, and return what it took.
 
-    `apart` has a second process compile half of it into the same cache meanwhile. Numba
+    `apart` has two more processes compile parts of it into the same cache meanwhile. Numba
     writes to files of their own and renames them, so that neither sees half of the other's.
     """
+    from ifd_fast.linking import also_beside
     from ifd_kernels import _jit
 
     started = time.perf_counter()
-    compiled = 0
+    elsewhere: set[str] = set()
     names = [name for name in _WORKS if name not in but]
     if apart and _jit.cache_folder() is not None:
         other = [name for name in _APART if name in names]
-        compiled = _share([name for name in names if name not in other], other)
+        beside = [name for name in _BESIDE if name in names]
+        here = [name for name in names if name not in (*other, *beside)]
+        with also_beside(beside):
+            elsewhere = _share(here, other)
     _run(names)
     seconds = time.perf_counter() - started
     dispatchers: list[Any] = list(_jit.kernels().values())
     ready = sum(bool(getattr(one, "signatures", ())) for one in dispatchers)
-    return Warmed(_jit.cache_folder(), seconds, ready, compiled + count_compiled())
+    return Warmed(_jit.cache_folder(), seconds, ready, len(elsewhere | _compiled()))
 
 
-def _share(names: list[str], apart: list[str]) -> int:
+def _share(names: list[str], apart: list[str]) -> set[str]:
     """Run the works `names` here and `apart` in a new process; return what that one compiled."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         other = pool.submit(_run, apart)
@@ -78,25 +84,32 @@ def _share(names: list[str], apart: list[str]) -> int:
         return other.result()
 
 
-def _run(names: list[str]) -> int:
-    """Run the works `names`; return how many kernels this process has compiled so far."""
+def _run(names: Sequence[str]) -> set[str]:
+    """Run the works `names`; return the kernels this process has compiled so far."""
     for name in names:
         _WORKS[name]()
-    return count_compiled()
+    return _compiled()
 
 
 def count_compiled() -> int:
     """Return how many of the kernels called from Python were not found in the cache."""
+    return len(_compiled())
+
+
+def _compiled() -> set[str]:
     from ifd_fast.linking import compiled_beside
     from ifd_kernels import _jit
 
-    dispatchers: list[Any] = list(_jit.kernels().values())
-    here = sum(bool(one.stats.cache_misses) for one in dispatchers if hasattr(one, "stats"))
-    return here + compiled_beside()
+    kernels: dict[str, Any] = dict(_jit.kernels())
+    timed = {name: one.stats for name, one in kernels.items() if hasattr(one, "stats")}
+    return {name for name, stats in timed.items() if stats.cache_misses} | compiled_beside()
 
 
-def compile_time() -> None:
-    """Compile into the cache what an engine's loop calls by its address, and nothing else."""
+def compile_time(names: Sequence[str] = ()) -> set[str]:
+    """Compile into the cache what an engine's loop calls by its address, then do works by name.
+
+    Returns the names of the kernels that were compiled.
+    """
     from ifd_fast.calendar import load_sessions
     from ifd_fast.config import load_settings
     from ifd_fast.engine import FlowEngine
@@ -104,6 +117,7 @@ def compile_time() -> None:
 
     profile = load_settings(environ={}).profile
     link_time(FlowEngine(profile, load_sessions(profile.calendar)).state)
+    return _run(names)
 
 
 @warms("wire")

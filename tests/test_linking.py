@@ -60,9 +60,9 @@ def test_one_address_serves_every_engine() -> None:
     assert second.state.entries[PASS_TIME] == 12_345
 
 
-@pytest.mark.parametrize(("code", "beside"), [(0, 1), (3, 0)])
+@pytest.mark.parametrize(("code", "beside"), [(0, {"one", "other"}), (3, set())])
 def test_a_failed_second_compiler_is_told_and_made_up_for(
-    code: int, beside: int, monkeypatch: pytest.MonkeyPatch
+    code: int, beside: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine is linked all the same; what was compiled elsewhere is counted."""
     said: list[int] = []
@@ -72,27 +72,32 @@ def test_a_failed_second_compiler_is_told_and_made_up_for(
             said.append(exit_code)
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"])
+        text = f"print('one', 'other'); raise SystemExit({code})"
+        return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE)
 
     monkeypatch.setattr(linking, "_compile_beside", start)
     monkeypatch.setattr(linking, "get_logger", lambda _name: Log())
     monkeypatch.setattr(_jit, "is_kept", lambda _kernel: False)
     monkeypatch.setattr(_jit, "cache_folder", lambda: "somewhere")
-    before = linking.compiled_beside()
+    monkeypatch.setattr(linking, "_done_beside", set())
     engine = make_engine()
     link(engine)
     assert engine.state.entries[PASS_TIME] != 0
-    assert linking.compiled_beside() == before + beside
+    assert linking.compiled_beside() == beside
     assert said == ([code] if code else [])
 
 
 def test_the_second_compiler_is_this_python_with_this_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It sees the packages that this process sees, and nobody's terminal."""
+    """It sees the packages that this process sees, nobody's terminal, and what else it is to do."""
     asked: list[tuple[list[str], dict[str, object]]] = []
     monkeypatch.setattr(subprocess, "Popen", lambda args, **rest: asked.append((args, rest)))
+    with linking.also_beside(["rescoring"]):
+        linking._compile_beside()
     linking._compile_beside()
-    ((args, rest),) = asked
+    (args, rest), (later, _) = asked
     assert args[0] == sys.executable
     assert repr(sys.path) in args[-1]
-    assert "compile_time" in args[-1]
-    assert rest == dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    assert "compile_time(['rescoring'])" in args[-1]
+    assert "compile_time([])" in later[-1]
+    quiet = dict.fromkeys(("stdin", "stderr"), subprocess.DEVNULL)
+    assert rest == {**quiet, "stdout": subprocess.PIPE}
