@@ -88,9 +88,12 @@ def evaluation_section(document: dict[str, Any]) -> str:
     )
     parts = [text + markdown_table(*tables.number_table(document))]
     dimensions = ("all", "tier at k = 10", "k")
-    parts.append("\nRecall at equal false alerts, beside other rules and two bounds:\n\n"
+    parts.append(f"\n{tables.PROMISED_TITLE}, beside two bounds:\n\n"
                  + markdown_table(*tables.recall_rows(document, dimensions)))  # fmt: skip
     parts.append("\n" + markdown_table(*tables.columns_table(document)))
+    if "histories" in document["reliability"]:
+        claims = markdown_table(*tables.history_table(document))
+        parts.append(f"\n{tables.HISTORIES_TITLE}:\n\n{claims}")
     parts += [
         f"\n{title}:\n\n" + markdown_table(*tables.suite_table(document[name]))
         for name, title in (("worlds", "Worlds drawn at random"), ("stress", "Stress"))

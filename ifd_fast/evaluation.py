@@ -19,7 +19,7 @@ from ifd_fast import comparing, evaluating, null_ranks, scoreboard
 from ifd_fast.config import load_settings
 from ifd_fast.evaluating import Plan, Task, Workers
 from ifd_fast.evaluation_delay import late_after_finer
-from ifd_fast.evaluation_numbers import check_clairvoyant, number_rows
+from ifd_fast.evaluation_numbers import AT_OUR_RATE, check_clairvoyant, number_rows
 from ifd_fast.matching import ALERT_SCHEMA, match_alerts, normalize_signals
 from ifd_fast.scoreboard import OURS, Board
 from ifd_fast.signals import code_digest
@@ -153,12 +153,16 @@ def load_board(plan: Plan, tasks: list[Task]) -> tuple[Board, dict[str, float]]:
     if rules:
         realised = alerts[OURS].filter(pl.col("session").is_in(null)).height / max(len(null), 1)
         budget = max(promised_by(plan), realised)
+        ours = max(realised, 1.0 / max(len(null), 1))
         rows = pl.concat(rules).partition_by("rule", as_dict=True)
         for (name,), frame in sorted(rows.items()):
             rule = str(name)
             free = frame.filter(~pl.col("nominal"))
             thresholds[rule] = tune_threshold(free, null, budget)
             alerts[rule] = episodes_above(free, thresholds[rule])
+            same = rule + AT_OUR_RATE
+            thresholds[same] = tune_threshold(free, null, ours)
+            alerts[same] = episodes_above(free, thresholds[same])
             usual = frame.filter("nominal")
             if len(usual):
                 alerts[f"{rule}, as used"] = usual.select(ALERT_SCHEMA.names())

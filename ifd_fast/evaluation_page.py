@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ifd_fast.evaluation_tables import (
+    HISTORIES_TITLE,
+    PROMISED_TITLE,
     Table,
     columns_table,
+    history_table,
     number_table,
     pooled_text,
     recall_rows,
@@ -62,10 +65,12 @@ def render_page(document: dict[str, Any]) -> str:
     sections = [
         _section("What was to be reached", _table(number_table(document))),
         _section("Pictures", f'<div class="plots">{"".join(_plots(document))}</div>'),
-        _section("Recall at equal false alerts", _table(recall_rows(document))),
+        _section(PROMISED_TITLE, _table(recall_rows(document))),
         _section("Every column", _table(columns_table(document))),
         _section("What false alerts were", _table(_causes(document))),
     ]
+    if "histories" in document["reliability"]:
+        sections.append(_section(HISTORIES_TITLE, _table(history_table(document))))
     for name, title in (("worlds", "Worlds drawn at random"), ("stress", "Stress")):
         if name in document:
             sections.append(_section(title, _table(suite_table(document[name]))))
@@ -148,7 +153,7 @@ def _columns_power(document: dict[str, Any]) -> str:
     names = (OURS, "clairvoyant", "knows_rates", "net_root", "zscore", "mad", "original")
     series = [_line(document, "k", name, name.replace("_", " ")) for name in names]
     return draw_lines(
-        "Recall by intensity at equal false alerts", series, ("k", "recall"),
+        "Recall by intensity, others at the promise", series, ("k", "recall"),
         x_range=(1.8, 56.0), log_x=True, ticks_x=K_TICKS,
     )  # fmt: skip
 

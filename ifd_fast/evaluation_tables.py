@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ifd_fast.evaluation_numbers import AT_OUR_RATE
 from ifd_fast.truth import TIERS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
+    "HISTORIES_TITLE",
+    "PROMISED_TITLE",
     "Table",
     "column_names",
     "columns_table",
+    "history_table",
     "number_table",
     "pooled_text",
     "print_document",
@@ -23,6 +27,8 @@ __all__ = [
 ]
 
 MET: Final = {True: "yes", False: "no", None: "–"}
+PROMISED_TITLE: Final = "Recall, and that of other rules at as many false alerts as are promised"
+HISTORIES_TITLE: Final = "What confidences claimed on each history, and what came true"
 Table = tuple[list[str], list[list[str]]]
 
 
@@ -45,6 +51,7 @@ def column_names(document: dict[str, Any]) -> list[str]:
     """Return the columns of the recall tables, ours first and the bounds last."""
     known = list(document["recall"][0]["columns"]) if document["recall"] else []
     first = [name for name in ("ifd_fast",) if name in known]
+    known = [name for name in known if not name.endswith(AT_OUR_RATE)]
     last = [name for name in ("knows_rates", "clairvoyant") if name in known]
     return [*first, *(name for name in known if name not in first + last), *last]
 
@@ -74,6 +81,18 @@ def columns_table(document: dict[str, Any]) -> Table:
             ]
         )
     return ["column", "threshold", "false alerts a null session", "recall, all"], rows
+
+
+def history_table(document: dict[str, Any]) -> Table:
+    """Return what the claims of each history said, and how many came true."""
+    rows = [
+        [
+            str(row["seed"]), str(row["claims"]), share(row["forecast"]), share(row["outcome"]),
+            "–" if row["error"] is None else f"{row['error']:.3f}",
+        ]
+        for row in document["reliability"].get("histories", [])
+    ]  # fmt: skip
+    return ["history, seed", "claims", "claimed", "came true", "error"], rows
 
 
 def suite_table(rows: list[dict[str, Any]]) -> Table:
@@ -118,9 +137,11 @@ def print_document(document: dict[str, Any], console: Console | None = None) -> 
     )
     tables: list[tuple[str, Table]] = [
         ("What was to be reached", number_table(document)),
-        ("Recall at equal false alerts", recall_rows(document, ("all", "tier at k = 10", "k"))),
+        (PROMISED_TITLE, recall_rows(document, ("all", "tier at k = 10", "k"))),
         ("Columns", columns_table(document)),
     ]
+    if "histories" in document["reliability"]:
+        tables.append((HISTORIES_TITLE, history_table(document)))
     suites = [name for name in ("worlds", "stress") if name in document]
     tables += [(name.capitalize(), suite_table(document[name])) for name in suites]
     for title, table in tables:

@@ -20,6 +20,7 @@ from ifd_fast.errors import DataError
 from ifd_fast.evaluating import SEEDS_APART, Plan, Workers, claim_plan, claim_tasks, session_tasks
 from ifd_fast.evaluation import evaluate, number_of
 from ifd_fast.evaluation_calibration import calibrate, plan_groups, play_groups
+from ifd_fast.evaluation_numbers import AT_OUR_RATE
 from ifd_fast.evaluation_run import (
     CLAIM_BATCH,
     MOST_BATCHES,
@@ -96,12 +97,14 @@ def test_every_step_leaves_its_files(run: tuple[Path, dict[str, object]]) -> Non
         assert names - {"rivals", "bounds"} <= held
         assert "fine" in task.name or names <= held
     assert document["sessions"] == {"planted": 1, "power": 1, "null": 2, "fine": 1}
-    recall = document["recall"]
+    recall, columns = document["recall"], document["columns"]
     assert isinstance(recall, list)
-    assert set(recall[0]["columns"]) == {
-        "ifd_fast", "original", "zscore", "mad", "net_root", "volume_oi", "knows_rates",
-        "clairvoyant",
-    }  # fmt: skip
+    assert isinstance(columns, list)
+    rules = "original", "zscore", "mad", "net_root", "volume_oi", "knows_rates", "clairvoyant"
+    equal = {rule + AT_OUR_RATE for rule in rules}
+    assert set(recall[0]["columns"]) == {"ifd_fast", *rules, *equal}
+    found = {row["name"]: row["false_alerts"] for row in columns}
+    assert max(found[name] for name in equal) <= max(found["ifd_fast"], 1 / 2)
     planted = [
         units_of(
             read_truth(task.folder, "session").episodes.with_columns(session=pl.lit(task.seed))

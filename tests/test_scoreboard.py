@@ -8,7 +8,7 @@ import pytest
 
 from ifd_fast import scoreboard
 from ifd_fast.evaluation import episodes_above, tune_threshold
-from ifd_fast.evaluation_numbers import check_clairvoyant, number_rows
+from ifd_fast.evaluation_numbers import AT_OUR_RATE, check_clairvoyant, number_rows
 from ifd_fast.matching import match_alerts
 from ifd_fast.scoreboard import Board
 from tests.strategies_evaluation import OPEN_NS, SECOND_NS, alerts_of, label, truth_of
@@ -154,6 +154,20 @@ def test_rows_say_met_missed_or_unknown() -> None:
     mirrored = document_of(mirrors={"differing": 1, "alerts": 9, "sessions": 3})
     rows = {str(row["what"]): row for row in number_rows(mirrored)}
     assert rows["buys / sells, calls / puts"]["met"] is False
+
+
+def test_rivals_are_judged_at_our_false_alerts_and_bounds_at_the_promise() -> None:
+    """A rival that finds as much with more false alerts isn't equal; a bound may have them."""
+    names = {"zscore": 0.5, f"zscore{AT_OUR_RATE}": 0.3, "knows_rates": 0.7, "clairvoyant": 0.9}
+    names[f"knows_rates{AT_OUR_RATE}"] = 0.6
+    tier = {**row_of(30, ifd_fast=0.6, **names), "dimension": "tier at k = 10", "value": "mid"}
+    recall = [row_of(30, ifd_fast=0.6, **names), tier]
+    rows = {str(row["what"]): row for row in number_rows(document_of(recall=recall))}
+    against = rows["at equal false alerts, k = 10, against zscore"]
+    assert (against["met"], against["measured"]) == (True, "60 % against 30 %")
+    known = rows["against knowing all rates, mid (clairvoyant)"]
+    assert known["met"] is False
+    assert known["measured"] == "60 % against 70 % (90 %); 60 % at our false alerts"
 
 
 def test_columns_match_the_planted_sessions_only() -> None:
