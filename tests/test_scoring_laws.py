@@ -1,4 +1,4 @@
-"""Laws of the scorer that no single formula shows: order of instruments, calls for puts, parts.
+"""Laws of the scorer that no single formula shows: order, types, far strikes, parts.
 
 Method: sessions of runs, pauses and turning mids, with an instant at every second in which
 anything changes, are scored twice; the second time the legs of each strike have changed places.
@@ -118,6 +118,58 @@ def test_calls_defined_as_puts_give_the_same_signals(session: Session) -> None:
     swapped = types_swapped(session)
     check_same(session, swapped, frozenset({"kind", "delta_sign"}))
     check_same(session, legs_swapped(swapped), frozenset({"kind", "delta_sign", "slot"}))
+
+
+FAR, FARTHER = (6, 7), (8, 9)  # legs of the strikes three and four from the first: no neighbours
+
+
+def moved(session: Session, places: dict[int, int]) -> Session:
+    """Return the session with each slot's flow and mids at another place."""
+    steps = []
+    for instant_ns, flows, mids in session.steps:
+        there = list(mids)
+        for slot, place in places.items():
+            there[place] = mids[slot]
+        to = [flow | {"slot": places.get(flow["slot"], flow["slot"])} for flow in flows]
+        steps.append((instant_ns, to, there))
+    return session._replace(steps=steps)
+
+
+def without(session: Session, slots: tuple[int, ...]) -> Session:
+    """Return the session without flow in these slots."""
+    steps = [
+        (instant_ns, [flow for flow in flows if flow["slot"] not in slots], mids)
+        for instant_ns, flows, mids in session.steps
+    ]
+    return session._replace(steps=steps)
+
+
+def signals_of(session: Session, slots: tuple[int, ...]) -> bytes:
+    """Return the bytes of all signals of these slots."""
+    found = run(session)
+    return bytes(found[np.isin(found["slot"], slots)].tobytes())
+
+
+@given(sessions())
+@settings(max_examples=60)
+def test_a_far_strike_acts_through_its_market_only(session: Session) -> None:
+    """Whichever of two far strikes has the flow, a strike's signals are the same to the bit."""
+    slots, expected = list(session.slots), list(session.expected)
+    for slot, place in zip(FAR, FARTHER, strict=True):
+        expected[place] = expected[slot]
+        slots[place] = slots[place] | {key: slots[slot][key] for key in ("mapped", "marks")}
+    session = without(session._replace(slots=slots, expected=expected), FARTHER)
+    places = dict(zip((*FAR, *FARTHER), (*FARTHER, *FAR), strict=True))
+    assert signals_of(moved(session, places), (0, 1)) == signals_of(session, (0, 1))
+
+
+@given(sessions())
+@settings(max_examples=60)
+def test_what_is_no_option_acts_on_nothing(session: Session) -> None:
+    """The future's own flow is in no market of calls or puts, and changes no option's signal."""
+    options = tuple(range(len(session.slots) - 1))
+    future = (len(session.slots) - 1,)
+    assert signals_of(without(session, future), options) == signals_of(session, options)
 
 
 @given(
