@@ -37,7 +37,7 @@ NOT_CALLED = ("score", "planner")
 @click.option("--quiet", is_flag=True, help="Only the scoreboard.")
 @click.option("--json", "as_json", is_flag=True, help="Only one JSON object.")
 def demo(seed: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:
-    """Show what this does, in about a minute: no key, no network, no data needed.
+    """Show what this does, in under a minute: no key, no network, no data needed.
 
     Simulates 20 sessions of history and one in which four metaorders are hidden, replays it,
     prints signals with their reasons as they come, and ends with a scoreboard.
