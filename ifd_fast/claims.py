@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from ifd_fast.calibration import FEATURES, Calibration, fit_calibration
+from ifd_kernels.signals import CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Track", "alerts_made", "claims_made", "fit_claims", "scale_to_claims"]
 
-CLASSES: Final = (0.5, 0.6, 0.7, 0.8, 0.9)
 # Weights are fitted to claims that a confidence as much looser would make: their numbers below and
 # above each class are more alike, and what is nearly claimed is told from what is.
 _LOOSER: Final = 1.0
@@ -55,10 +55,11 @@ def claims_made(track: Track, confidences: NDArray[np.float64]) -> NDArray[np.in
     """Return the places of the first rows written of each episode in each class."""
     candidates = confidences >= CLASSES[0]
     alerts = candidates & track.passes & (confidences >= track.least_confidence)
+    episodes = _episodes(track, candidates)
+    classes = np.digitize(confidences, CLASSES)
     places = np.union1d(_spaced(track, candidates), _spaced(track, alerts))
-    key = _episodes(track, candidates)[places] * (len(CLASSES) + 1)
-    key += np.digitize(confidences[places], CLASSES)
-    first = np.unique(key, return_index=True)[1]
+    places = np.union1d(places, _crossings(episodes, classes))
+    first = np.unique(episodes[places] * (len(CLASSES) + 1) + classes[places], return_index=True)[1]
     claimed: NDArray[np.int64] = places[np.sort(first)]
     return claimed
 
@@ -83,6 +84,15 @@ def _spaced(track: Track, holds: NDArray[np.bool_]) -> NDArray[np.int64]:
         due.append(place)
         place = after[place]
     return places[np.array(due, np.int64)]
+
+
+def _crossings(episodes: NDArray[np.int64], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the places at which an episode first reaches a class; `episodes` don't fall."""
+    places = np.flatnonzero(classes > 0)
+    key = episodes[places] * (len(CLASSES) + 1) + classes[places]
+    highest = np.maximum.accumulate(key)  # a later episode's keys are above all of an earlier one
+    crossing: NDArray[np.int64] = places[key > np.append(-1, highest[:-1])]
+    return crossing
 
 
 def _episodes(track: Track, candidates: NDArray[np.bool_]) -> NDArray[np.int64]:

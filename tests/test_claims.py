@@ -39,15 +39,16 @@ def lone(count: int) -> Track:
     return track_of([0] * count, run=list(range(count)))
 
 
-def test_rows_are_written_a_cooldown_apart_and_at_alerts() -> None:
-    """A candidate, the first alert, and what holds 300 s later; a class is claimed once."""
+def test_rows_are_written_where_a_class_is_reached_and_a_cooldown_apart() -> None:
+    """Each class where it is crossed, whatever the gates; one leapt over, 300 s later at most."""
     seconds = [0, 10, 20, 300, 310, 700]
-    confidences = np.array([0.55, 0.65, 0.75, 0.65, 0.95, 0.66])
+    confidences = np.array([0.55, 0.75, 0.65, 0.66, 0.95, 0.67])
     track = track_of(seconds)
-    assert claims_made(track, confidences).tolist() == [0, 2, 3]  # 4: alert not due; 5: class known
-    assert alerts_made(track, confidences).tolist() == [2]
+    assert claims_made(track, confidences).tolist() == [0, 1, 3, 4]  # 2: not due; 5: class known
+    assert alerts_made(track, confidences).tolist() == [1]
     gated = track._replace(passes=np.zeros(6, bool))
-    assert claims_made(gated, confidences).tolist() == [0, 3]
+    assert claims_made(gated, confidences).tolist() == [0, 1, 3, 4]
+    assert alerts_made(gated, confidences).tolist() == []
 
 
 def test_an_episode_outlasts_a_break_while_evidence_is_rare() -> None:
@@ -72,22 +73,28 @@ def written_by_rule(track: Track, confidences: NDArray[np.float64]) -> list[int]
     claims: list[int] = []
     seen: set[tuple[int, int]] = set()
     before, active, episode, ended, due = -1, False, 0, -(10**15), [-(10**15)] * 2
+    reached = 0
     for place, confidence in enumerate(confidences):
         now = int(track.instant_us[place])
         if track.run[place] != before:
             before, active, ended, due = track.run[place], False, -(10**15), [-(10**15)] * 2
+            reached = 0
         candidate = confidence >= 0.5
         alert = candidate and bool(track.passes[place]) and confidence >= track.least_confidence
         if not active and candidate:
             active = True
-            episode += now - ended >= track.cooldown_us
+            if now - ended >= track.cooldown_us:
+                episode, reached = episode + 1, 0
         elif active and not (candidate or track.rare[place]):
             active, ended = False, now
         written = False
         for what, holds in enumerate((candidate, alert)):
             if holds and now - due[what] >= track.cooldown_us:
                 due[what], written = now, True
-        key = (episode, int(np.digitize(confidence, (0.5, 0.6, 0.7, 0.8, 0.9))))
+        level = int(np.digitize(confidence, (0.5, 0.6, 0.7, 0.8, 0.9)))
+        if level > reached:
+            reached, written = level, True
+        key = (episode, level)
         if written and key not in seen:
             seen.add(key)
             claims.append(place)

@@ -273,7 +273,7 @@ def test_a_run_is_found_on_its_side_and_its_strike_only() -> None:
     """Twelve seconds of buying in a quiet call are one alert: that call, that side, once."""
     session = quiet(plain_session(), (20, bought(0, at(20), 12)), (40, bought(0, at(40), 6)))
     (row,) = run(session)
-    assert (row["instrument_id"], row["side"], row["alert"], row["opens"]) == (7, 1, 1, 3)
+    assert (row["instrument_id"], row["side"], row["alert"], row["opens"]) == (7, 1, 1, 7)
     assert (row["votes_for"], row["ask_volume"], row["delta_sign"]) == (12, 12, 1)
 
 
@@ -324,6 +324,23 @@ def test_an_episode_goes_on_over_breaks_shorter_than_the_cooldown(
     )
     buys = [row for row in run(session) if row["side"] == 1]
     assert len(buys) == count
+
+
+def test_a_row_is_written_where_an_episode_first_reaches_a_class() -> None:
+    """.69 and, 40 s on, an alert; then, within its cooldown, what is of no higher class."""
+    found = run(
+        quiet(
+            plain_session(),
+            (20, bought(0, at(20), 5)),
+            (60, bought(0, at(60), 14)),
+            (100, bought(0, at(100), 14)),
+        )
+    )
+    assert [row["opens"] for row in found] == [5, 6]
+    assert 0.6 < found["final_confidence"][0] < 0.7 < 0.9 < found["final_confidence"][1]
+    strict = plain_session(min_pressure_ratio=1000.0)  # no alerts: classes are reached all the same
+    gated = run(quiet(strict, (20, bought(0, at(20), 5)), (60, bought(0, at(60), 14))))
+    assert [row["opens"] for row in gated] == [5, 4]
 
 
 def test_an_episode_lasts_while_its_evidence_is_rare() -> None:

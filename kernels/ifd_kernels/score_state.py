@@ -60,7 +60,7 @@ OPEN: Final = 12  # the session's open, ns
 MARK: Final = 13  # last 60 s mark whose mids are kept, -1: none
 FAMILY: Final = 14  # options that can be scored
 ROWS: Final = 15  # rows in Score.signals
-CANDIDATES: Final = 16  # counted: episodes opened
+CANDIDATES: Final = 16  # counted: a candidate, then one each cooldown
 ALERTS: Final = 17
 EVALUATIONS: Final = 18  # counted: slots recomputed
 SLOTS: Final = 19  # instrument slots in use
@@ -110,6 +110,7 @@ class Score(NamedTuple):
     active: NDArray[np.uint8]  # (n, 2) an episode is on
     began_ns: NDArray[np.int64]  # (n, 2) its first instant
     ended_ns: NDArray[np.int64]  # (n, 2) the instant at which the last one ended
+    reached: NDArray[np.uint8]  # (n, 2) classes that the episode has reached
     due_ns: NDArray[np.int64]  # (n, 2, 2) the instant of the last row: candidate, alert
     best: NDArray[np.float64]  # (n, 2, BESTS) each side's strongest evidence when last weighed
     scratch: NDArray[np.float64]  # (EVIDENCE,) of the measurement at hand

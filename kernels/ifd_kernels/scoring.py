@@ -2,7 +2,7 @@
 
 Every instant recomputes the slots whose facts changed, from rolling votes (`votes.py`), by the
 formulas of `evidence.py`, the ranks of `ranks.py` and the gates of `verdict.py`, and appends a row
-where an episode begins. All slots are weighed before the first is judged, so that what one says of
+where an episode begins, alerts or first reaches a class of confidence. All slots are weighed before the first is judged, so that what one says of
 the others doesn't depend on their order. Buying and selling go through the same lines with their
 columns swapped.
 """
@@ -49,8 +49,16 @@ from ifd_kernels.score_state import (
     WINDOWS_S,
     Score,
 )
-from ifd_kernels.signals import EXPECTED, LIMITS, OPENS_ALERT, OPENS_CANDIDATE, PROFILE, SIGNAL
-from ifd_kernels.verdict import judge, score_record
+from ifd_kernels.signals import (
+    EXPECTED,
+    LIMITS,
+    OPENS_ALERT,
+    OPENS_CANDIDATE,
+    OPENS_CLASS,
+    PROFILE,
+    SIGNAL,
+)
+from ifd_kernels.verdict import confidence_class, judge, score_record
 from ifd_kernels.votes import note_flow
 from ifd_kernels.weighing import begin_instant, refresh_family, weigh_dirty
 
@@ -160,6 +168,7 @@ def follow_episode(score: Score, slot: int, side: int, candidate: bool, rare: bo
             score.active[slot, side] = 1
             if now - score.ended_ns[slot, side] >= int(score.profile[0]["cooldown_ns"]):
                 score.began_ns[slot, side] = now
+                score.reached[slot, side] = 0
     elif not (candidate or rare):
         score.active[slot, side] = 0
         score.ended_ns[slot, side] = now
@@ -176,6 +185,21 @@ def is_due(score: Score, slot: int, side: int, what: int, holds: bool) -> bool:
     if not holds or now - score.due_ns[slot, side, what] < int(score.profile[0]["cooldown_ns"]):
         return False
     score.due_ns[slot, side, what] = now
+    return True
+
+
+@kernel
+def reaches_class(score: Score, slot: int, side: int, row: int) -> bool:
+    """Return whether the row's confidence is of a class that its episode had not reached.
+
+    So each class is claimed where it is crossed. A row written only a cooldown later tells of
+    episodes that could have become alerts since, and did not: such claims come true less often
+    than the same confidence at its crossing.
+    """
+    reached = confidence_class(float(score.signals[row]["final_confidence"]))
+    if reached <= score.reached[slot, side]:
+        return False
+    score.reached[slot, side] = reached
     return True
 
 
@@ -198,6 +222,8 @@ def score_side(score: Score, slot: int, side: int, identities: Records, touch: R
     if is_due(score, slot, side, 1, alert):
         score.cursor[ALERTS] += 1
         opens |= OPENS_ALERT
+    if candidate and reaches_class(score, slot, side, row):
+        opens |= OPENS_CLASS
     if opens != 0:
         score.signals[row]["opens"] = opens
         score.signals[row]["alert"] = 1 if opens & OPENS_ALERT else 0

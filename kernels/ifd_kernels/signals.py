@@ -84,6 +84,10 @@ LIMITS: Final = np.dtype(
 
 OPENS_CANDIDATE: Final = 1
 OPENS_ALERT: Final = 2
+OPENS_CLASS: Final = 4
+
+# Confidences from which a signal is of the next class; the first makes a candidate.
+CLASSES: Final = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 # One signal: everything `InstitutionalSignalV3` says, with its components.
 SIGNAL: Final = np.dtype(
@@ -95,7 +99,7 @@ SIGNAL: Final = np.dtype(
         ("side", "<i4"),  # 1 buying, -1 selling (0: neither, from score_record only)
         ("kind", "<i4"),  # KIND_CALL or KIND_PUT
         ("delta_sign", "<i4"),  # the side for a call, minus it for a put
-        ("opens", "<i4"),  # OPENS_*: a candidate, an alert is counted here
+        ("opens", "<i4"),  # OPENS_*: a candidate, an alert is counted here, a class is reached
         ("candidate", "<i4"),
         ("alert", "<i4"),  # 1: an alert is counted here (score_record: it would be one)
         ("failed", "<i4"),  # FAILED_*: gates not passed

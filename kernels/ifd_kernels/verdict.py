@@ -40,8 +40,9 @@ from ifd_kernels.evidence import (
 )
 from ifd_kernels.layout import KIND_CALL, KIND_PUT, Records
 from ifd_kernels.ranks import rank_of
+from ifd_kernels.signals import CLASSES
 
-__all__ = ["judge", "score_record"]
+__all__ = ["confidence_class", "judge", "score_record"]
 
 # Gates a signal failed; an alert fails none.
 FAILED_RATIO: Final = 1  # min_pressure_ratio
@@ -52,7 +53,6 @@ FAILED_QUALITY: Final = 16  # min_data_quality
 FAILED_GRADE: Final = 32  # grade D or F
 FAILED_BUDGET: Final = 64  # false_alerts_per_session, or there are no ranks to keep it by
 
-CANDIDATE_CONFIDENCE: Final = 0.5
 ALERT_GRADE: Final = 2  # C
 STRADDLE_SHARE: Final = 0.5  # paired votes of all votes, from which a straddle is said
 ANOMALY_DEVIATES: Final = 2.0
@@ -179,6 +179,16 @@ def failed_gates(out: Records, i: int, profile: Records, limits: Records) -> int
 
 
 @kernel
+def confidence_class(final_confidence: float) -> int:
+    """Return how many of CLASSES the confidence has reached; 0: no candidate."""
+    reached = 0
+    for edge in CLASSES:
+        if final_confidence >= edge:
+            reached += 1
+    return reached
+
+
+@kernel
 def judge(
     out: Records, i: int, expected: Records, slot: int, profile: Records, limits: Records
 ) -> None:
@@ -188,7 +198,7 @@ def judge(
     judge_maker(out, i)
     judge_confidence(out, i, profile[0]["market_making_penalty"], limits)
     failed = failed_gates(out, i, profile, limits)
-    candidate = out[i]["final_confidence"] >= CANDIDATE_CONFIDENCE
+    candidate = confidence_class(float(out[i]["final_confidence"])) > 0
     out[i]["failed"] = failed
     out[i]["candidate"] = 1 if candidate else 0
     out[i]["alert"] = 1 if candidate and failed == 0 else 0

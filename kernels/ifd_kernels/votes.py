@@ -358,6 +358,7 @@ def open_session(score: Score, open_ns: int, observed_ns: int) -> None:
     score.active[:] = 0
     score.best[:] = 0.0
     score.ended_ns[:] = -NEVER
+    score.reached[:] = 0
     score.due_ns[:] = -NEVER
     for tail in range(TAILS):
         score.cursor[TAIL + tail] = score.cursor[HEAD]

@@ -285,10 +285,18 @@ class Scorer:
         if candidate and not on["on"]:
             on["on"] = True
             if now_ns - on["ended_ns"] >= self.profile["cooldown_ns"]:
-                on["ns"] = now_ns
+                on["ns"], on["reached"] = now_ns, 0.0
         elif on["on"] and not candidate and not rare:
             on["on"], on["ended_ns"] = False, now_ns
         return int(on["ns"])
+
+    def reaches_class(self, key: Any, row: dict[str, Any]) -> bool:
+        """Return whether the candidate's tenth of confidence is its episode's highest so far."""
+        edges = [edge for edge in (0.5, 0.6, 0.7, 0.8, 0.9) if edge <= row["final_confidence"]]
+        before, self.episodes[key]["reached"] = (
+            self.episodes[key]["reached"], max([self.episodes[key]["reached"], *edges]),
+        )  # fmt: skip
+        return bool(self.episodes[key]["reached"] > before)
 
     def instant(
         self, now_ns: int, flows: list[dict[str, Any]], mids: list[int | None]
@@ -323,8 +331,10 @@ class Scorer:
                 began_ns = self.episode(slot, side, row["candidate"] == 1, now_ns)
                 opens = int(self.is_due((slot, side, 0), row["candidate"] == 1, now_ns))
                 opens += 2 * self.is_due((slot, side, 1), row["alert"] == 1, now_ns)
+                opens += 4 * (row["candidate"] == 1 and self.reaches_class((slot, side), row))
                 if opens:
-                    row |= {"opens": opens, "alert": int(opens >= 2), "episode_ns": began_ns}
+                    alerts = opens // 2 % 2
+                    row |= {"opens": opens, "alert": alerts, "episode_ns": began_ns}
                     signals.append(row)
         self.before_ns = now_ns
         return signals
