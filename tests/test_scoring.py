@@ -337,8 +337,9 @@ def test_a_row_is_written_where_an_episode_first_reaches_a_class() -> None:
         )
     )
     assert [row["opens"] for row in found] == [5, 6]
-    assert 0.6 < found["final_confidence"][0] < 0.7 < 0.9 < found["final_confidence"][1]
-    strict = plain_session(min_pressure_ratio=1000.0)  # no alerts: classes are reached all the same
+    assert 0.6 < found["final_confidence"][0] < 0.7
+    assert found["final_confidence"][1] > 0.9
+    strict = plain_session(min_pressure_ratio=1000.0)  # no alerts, but classes are reached
     gated = run(quiet(strict, (20, bought(0, at(20), 5)), (60, bought(0, at(60), 14))))
     assert [row["opens"] for row in gated] == [5, 4]
 

@@ -2,9 +2,9 @@
 
 Every instant recomputes the slots whose facts changed, from rolling votes (`votes.py`), by the
 formulas of `evidence.py`, the ranks of `ranks.py` and the gates of `verdict.py`, and appends a row
-where an episode begins, alerts or first reaches a class of confidence. All slots are weighed before the first is judged, so that what one says of
-the others doesn't depend on their order. Buying and selling go through the same lines with their
-columns swapped.
+where an episode begins, alerts or first reaches a class of confidence. All slots are weighed before
+the first is judged, so that what one says of the others doesn't depend on their order. Buying and
+selling go through the same lines with their columns swapped.
 """
 
 from __future__ import annotations
