@@ -205,11 +205,12 @@ def _store_history(asked: tuple[Path, Plan]) -> None:
 def session_tasks(plan: Plan, out: Path, history: Path) -> list[Task]:
     """Return the planted and the null sessions to play."""
     _, today = days_of(plan)
-    folder, arrays = out / f"sessions-{plan.key()}", history / "baselines.arrays"
+    arrays = history / "baselines.arrays"
 
     def task(kind: str, number: int, plants: int, negatives: int, which: Plan) -> Task:
         name = f"{kind}-{number:04d}"
         seed = plan.seed + 1 + number + SEEDS_APART * SEED_BLOCKS[kind]
+        folder = out / f"sessions-{which.key()}"
         return Task(name, which, seed, today.trade_date, plants, negatives, folder / name, arrays)
 
     interval_s = load_settings(plan.profile, dict(plan.overrides)).profile.scoring_interval_s

@@ -1,18 +1,31 @@
-"""Small tapes, truths and alerts for the evaluation's tests."""
+"""Small worlds, plans, tapes, truths and alerts for the evaluation's tests."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
 
+import msgspec
 import polars as pl
 from hypothesis import strategies as st
 
+from ifd_fast.evaluating import Plan
 from ifd_fast.matching import ALERT_SCHEMA
 from ifd_fast.tapes import Tape, make_tape
 from ifd_fast.truth import TRUTH_SCHEMA
+from ifd_fast.world import World, load_world
 
-__all__ = ["OPEN_NS", "SECOND_NS", "alerts_of", "flow_rows", "label", "tape_of", "truth_of"]
+__all__ = [
+    "OPEN_NS",
+    "SECOND_NS",
+    "alerts_of",
+    "flow_rows",
+    "label",
+    "little_plan",
+    "little_world",
+    "tape_of",
+    "truth_of",
+]
 
 SECOND_NS = 10**9
 OPEN_NS = 1_767_567_600 * SECOND_NS
@@ -109,3 +122,26 @@ def alerts_of(rows: Sequence[tuple[int, int, int, float, float]]) -> pl.DataFram
         schema=ALERT_SCHEMA,
         orient="row",
     )
+
+
+def little_world() -> World:
+    """Return the evaluation's world with one expiry of ten strikes, and few quotes."""
+    world = load_world("evaluation")
+    replace = msgspec.structs.replace
+    return replace(
+        world,
+        name="little",
+        chain=replace(world.chain, expiries=["friday"], strikes=10, spreads=2),
+        clock=replace(world.clock, quotes_s=0.5),
+        book=replace(world.book, live_orders=800),
+        packages=None,
+    )
+
+
+def little_plan(**changes: object) -> Plan:
+    """Return a plan of a few sessions."""
+    plan = Plan(
+        world=little_world(), sessions=1, null_sessions=2, power_sessions=1, history_sessions=2,
+        plants=3, power_plants=4, negatives=0, fine_sessions=1, mirrors=1,
+    )  # fmt: skip
+    return msgspec.structs.replace(plan, **changes)

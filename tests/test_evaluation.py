@@ -14,12 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from ifd_fast import evaluating
-from ifd_fast.calibration import load_calibration
 from ifd_fast.commands.evaluate import evaluate as command
-from ifd_fast.errors import DataError
-from ifd_fast.evaluating import SEEDS_APART, Plan, Workers, claim_plan, claim_tasks, session_tasks
+from ifd_fast.evaluating import SEEDS_APART, Workers, claim_plan, claim_tasks, session_tasks
 from ifd_fast.evaluation import evaluate, number_of
-from ifd_fast.evaluation_calibration import calibrate, plan_groups, play_groups
 from ifd_fast.evaluation_numbers import AT_OUR_RATE
 from ifd_fast.evaluation_run import (
     CLAIM_BATCH,
@@ -38,22 +35,9 @@ from ifd_fast.evaluation_suites import (
 from ifd_fast.matching import units_of
 from ifd_fast.truth import read_truth
 from ifd_fast.world import World, load_world
+from tests.strategies_evaluation import little_plan
 
 pytestmark = [pytest.mark.jit, pytest.mark.slow]
-
-
-def little_world() -> World:
-    """Return the evaluation's world with one expiry of ten strikes, and few quotes."""
-    world = load_world("evaluation")
-    replace = msgspec.structs.replace
-    return replace(
-        world,
-        name="little",
-        chain=replace(world.chain, expiries=["friday"], strikes=10, spreads=2),
-        clock=replace(world.clock, quotes_s=0.5),
-        book=replace(world.book, live_orders=800),
-        packages=None,
-    )
 
 
 def small_world() -> World:
@@ -67,15 +51,6 @@ def small_world() -> World:
         clock=replace(world.clock, quotes_s=0.5),
         book=replace(world.book, live_orders=4_000),
     )
-
-
-def little_plan(**changes: object) -> Plan:
-    """Return a plan of a few sessions."""
-    plan = Plan(
-        world=little_world(), sessions=1, null_sessions=2, power_sessions=1, history_sessions=2,
-        plants=3, power_plants=4, negatives=0, fine_sessions=1, mirrors=1,
-    )  # fmt: skip
-    return msgspec.structs.replace(plan, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -288,45 +263,6 @@ def test_the_command_writes_page_and_numbers(
     assert document["mirrors"]["differing"] == 0
     assert (out / "evaluation.html").stat().st_size > 10_000
     assert (result.exit_code == 0) == (document["faults"] == [])
-
-
-def test_a_calibration_is_fitted_to_several_histories(tmp_path: Path) -> None:
-    """Each history has its own seed and sessions; the file names all; nothing is played twice."""
-    plan = little_plan(sessions=2)
-    with Workers(1) as workers:
-        groups = play_groups(plan, 2, tmp_path, workers)
-        written = [(task.folder / "played.json").stat().st_mtime_ns for task in groups[1].tasks]
-        assert play_groups(plan, 2, tmp_path, workers) == groups
-    assert written == [(task.folder / "played.json").stat().st_mtime_ns for task in groups[1].tasks]
-    path = tmp_path / "calibration.toml"
-    try:
-        fitted, lines = calibrate(groups, path)
-    except DataError as error:  # so few small sessions may hold claims of one kind only
-        assert "both kinds" in str(error)  # noqa: PT017
-        return
-    read = load_calibration(path)
-    assert read.prior.planted == plan.plants
-    assert read.world_digest == plan.world.digest()
-    assert read.history_seeds == tuple(group.plan.seed for group in groups)
-    assert read.seeds == tuple(task.seed for group in groups for task in group.tasks)
-    assert read.digest == fitted.digest
-    assert len(lines) == 3
-
-
-def test_no_session_of_a_calibration_is_an_evaluations(tmp_path: Path) -> None:
-    """Seeds of its histories and sessions are none that plans of seeds 1 to 20 play."""
-    plans = plan_groups(little_plan(seed=1, sessions=160), 8)
-    assert sum(plan.sessions for plan in plans) == 160
-    ours = {plan.seed for plan in plans}
-    ours |= {task.seed for plan in plans for task in session_tasks(plan, tmp_path, tmp_path)}
-    assert len(ours) == 8 + 160
-    for seed in range(1, 21):
-        plan = little_plan(seed=seed, sessions=200, null_sessions=200, power_sessions=60)
-        tasks = session_tasks(plan, tmp_path, tmp_path)
-        tasks += claim_tasks(plan, tmp_path, tmp_path, range(2000))
-        assert not ours & {seed, *(task.seed for task in tasks)}
-    with pytest.raises(DataError, match="planted sessions"):
-        plan_groups(little_plan(sessions=3), 4)
 
 
 def test_session_numbers_are_distinct(tmp_path: Path) -> None:
