@@ -22,10 +22,12 @@ import numpy as np
 from ifd_fast.errors import DataError
 from ifd_kernels.signals import (
     LOG_ODDS_LIMIT,
+    MAX_ACTIVITY,
     MAX_ANOMALY,
     MAX_COORDINATION,
     MAX_DECADES,
     MAX_RAW_DECADES,
+    MIN_ACTIVITY,
 )
 
 if TYPE_CHECKING:
@@ -44,16 +46,17 @@ __all__ = [
     "write_calibration",
 ]
 
-VERSION: Final = 3
+VERSION: Final = 4
 # Columns of the features, and the weight each one gets; the maker's counts against.
 FEATURES: Final = (
     "per_decade",
     "per_persistence",
     "per_deviate",
     "per_coordination",
+    "per_activity",
     "maker_loss",
 )
-_SIGNS: Final = np.array([1.0, 1.0, 1.0, 1.0, -1.0])
+_SIGNS: Final = np.array([1.0, 1.0, 1.0, 1.0, 1.0, -1.0])
 # Weights are pulled to those that stand with the weight of so many candidates: a feature that the
 # sessions say nothing about keeps its place.
 _RIDGE: Final = 1.0
@@ -79,6 +82,7 @@ class Calibration:
     per_persistence: float
     per_deviate: float
     per_coordination: float
+    per_activity: float
     maker_loss: float
     prior: Prior
     made_by: str = ""
@@ -96,7 +100,7 @@ class Calibration:
         return hashlib.sha256(repr([float(number) for number in numbers]).encode()).hexdigest()
 
     def confidences(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the confidence of each row of features (n, 5), as the kernels give it."""
+        """Return the confidence of each row of features (n, 6), as the kernels give it."""
         weights = np.array([getattr(self, name) for name in FEATURES]) * _SIGNS
         log_odds = np.clip(self.intercept + features @ weights, -LOG_ODDS_LIMIT, LOG_ODDS_LIMIT)
         result: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-log_odds))
@@ -108,10 +112,11 @@ def features_of(
     persistence: NDArray[np.float64],
     zscore_towards: NDArray[np.float64],
     coordination: NDArray[np.float64],
+    usual_votes: NDArray[np.float64],
     penalty: float,
     maker: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the features (n, 5) of signals, cut as the kernels cut them.
+    """Return the features (n, 6) of signals, cut as the kernels cut them.
 
     `penalty`: the key market_making_penalty; `maker`: P(maker), whose square counts.
     """
@@ -122,6 +127,7 @@ def features_of(
             np.clip(persistence, 0.0, 1.0),
             np.clip(zscore_towards, 0.0, MAX_ANOMALY),
             np.clip(coordination, 0.0, MAX_COORDINATION),
+            np.clip(np.log10(np.clip(usual_votes, 1e-9, 1e9)), MIN_ACTIVITY, MAX_ACTIVITY),
             penalty * maker * maker,
         ],
         axis=1,
@@ -141,7 +147,7 @@ def fit_calibration(
     Parameters
     ----------
     features
-        (n, 5), of `features_of`.
+        (n, 6), of `features_of`.
     labels
         (n,) whether planted flow stood behind it.
     prior
@@ -184,7 +190,7 @@ def _descend(
 
     A weight at its bound that wants to go beyond it stands still for the step.
     """
-    low = np.array([-np.inf, _LEAST_PER_DECADE, 0.0, 0.0, 0.0, 0.0])
+    low = np.array([-np.inf, _LEAST_PER_DECADE, *[0.0] * (len(FEATURES) - 1)])
     ridge = np.array([1e-9, *[_RIDGE] * len(FEATURES)])
 
     def loss_of(weights: NDArray[np.float64]) -> float:
@@ -285,6 +291,7 @@ hard_negatives = {hard_negatives!r}
 #   + per_persistence * (share of active minutes that lean to the side)
 #   + per_deviate * (standard deviations of the ratio's history, 0 to 2)
 #   + per_coordination * (standard deviations of the neighbours' agreement, 0 to 3)
+#   + per_activity * (log10 of the votes of a side usual in 300 s there and then, -2 to 1)
 #   - maker_loss * market_making_penalty * P(maker) squared
 {weights}
 """

@@ -122,7 +122,7 @@ def fit_claims(
 ) -> Calibration:  # fmt: skip
     """Return weights fitted to the claims they lead to, each round to those of the last.
 
-    `features` (n, 5) and `labels` (n,) of the track's rows; `start` says which claims come first.
+    `features` (n, 6) and `labels` (n,) of the track's rows; `start` says which claims come first.
     """
     known = fit_calibration(features[::10], labels[::10], prior, standing=start)
     for _ in range(_FIT_ROUNDS):
@@ -146,7 +146,7 @@ def scale_to_claims(
     """Return `fitted` with its log-odds stretched and moved until its claims come true.
 
     Two numbers, found by Platt's method on the claims they lead to (Platt 1999). `features`
-    (n, 5) and `labels` (n,) of the track's rows.
+    (n, 6) and `labels` (n,) of the track's rows.
     """
     plain = np.clip(fitted.confidences(features), 1e-9, 1.0 - 1e-9)
     log_odds = np.log(plain / (1.0 - plain))

@@ -52,11 +52,11 @@ MADE_BY: Final = "ifd evaluate --calibrate"
 # group plays seed + 1, seed + 2, ...; the blocks of other kinds begin a million later.
 SEEDS_APART: Final = 10_000
 # Flat, so that whatever any fitted weights make of a row, it is among the rows.
-WIDE: Final = Calibration(0.3, 0.35, 0.0, 0.5, 0.4, 1.0, Prior())
+WIDE: Final = Calibration(0.3, 0.35, 0.0, 0.5, 0.4, 0.0, 1.0, Prior())
 SILENCE_US: Final = 1_800_000_000  # the longest window: after it no evidence is left
 _KEPT: Final = (
     "instant_ns", "instrument_id", "side", "false_alerts", "persistence", "zscore", "coordination",
-    "maker_probability", "failed",
+    "usual_votes", "maker_probability", "failed",
 )  # fmt: skip
 _BY_RUN: Final = ("session", "instrument_id", "side")
 
@@ -110,7 +110,7 @@ class Rows(NamedTuple):
     """Rows (n,) of all groups, and which of them are of which."""
 
     track: Track
-    features: NDArray[np.float64]  # (n, 5)
+    features: NDArray[np.float64]  # (n, 6)
     labels: NDArray[np.bool_]
     units: NDArray[np.int64]  # what was found, -1 for nothing; distinct over all sessions
     group: NDArray[np.int64]
@@ -218,6 +218,7 @@ def wide_rows(groups: Sequence[Group]) -> Rows:
         frame["persistence"].to_numpy(),
         (frame["zscore"] * frame["side"]).to_numpy(),
         frame["coordination"].to_numpy(),
+        frame["usual_votes"].to_numpy(),
         profile.market_making_penalty,
         frame["maker_probability"].to_numpy(),
     )

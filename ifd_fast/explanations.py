@@ -26,6 +26,7 @@ _TRADES_SHOWN: Final = 12
 _LOG_ODDS: Final = {
     "raw_log_odds": ("flow", 1.0),
     "anomaly_log_odds": ("history of ratios", 1.0),
+    "activity_log_odds": ("usual activity", 1.0),
     "coordination_bonus": ("coordination", 1.0),
     "market_making_penalty": ("likely a maker", -1.0),
 }

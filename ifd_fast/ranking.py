@@ -14,6 +14,7 @@ from ifd_kernels.signals import (
     BINS,
     CHANNELS,
     LIMITS,
+    MAX_ACTIVITY,
     MAX_ANOMALY,
     MAX_COORDINATION,
     NODE_STEP,
@@ -76,7 +77,7 @@ def make_limits(
     for name in ("intercept", *FEATURES):
         limits[name] = getattr(weights, name)
     helped = weights.per_deviate * MAX_ANOMALY + weights.per_coordination * MAX_COORDINATION
-    helped += weights.per_persistence
+    helped += weights.per_persistence + weights.per_activity * MAX_ACTIVITY
     decades = -(weights.intercept + helped) / weights.per_decade
     # a little lower, so that no rounding hides a candidate
     limits["least_rank"] = max((decades + line[0]) / line[1] - 1e-6, 0.25)

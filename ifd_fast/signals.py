@@ -120,6 +120,7 @@ class InstitutionalSignalV3:
     votes_against: float = 0.0
     expected_for: float = 0.0
     expected_against: float = 0.0
+    usual_votes: float = 0.0
     coordination: float = 0.0
     in_step: float = 0.0
     companion_decades: float = 0.0
@@ -194,6 +195,7 @@ SIGNAL_SCHEMA: Final = pl.Schema(
         "votes_against": pl.Float64(),
         "expected_for": pl.Float64(),
         "expected_against": pl.Float64(),
+        "usual_votes": pl.Float64(),
         "coordination": pl.Float64(),
         "in_step": pl.Float64(),
         "companion_decades": pl.Float64(),
@@ -234,6 +236,7 @@ _COPIED: Final = {
     "votes_against": "votes_against",
     "expected_for": "expected_for",
     "expected_against": "expected_against",
+    "usual_votes": "usual_votes",
     "coordination": "coordination",
     "in_step": "in_step",
     "companion_decades": "companion_decades",

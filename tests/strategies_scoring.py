@@ -31,7 +31,7 @@ SECOND_NS = 10**9
 BINS = 276
 OPEN_NS = 1_700_000_100 * SECOND_NS
 # For sessions made by hand: the package's own are fitted anew now and then.
-WEIGHTS = Calibration(1.37, 2.15, 0.0, 0.15, 0.1, 14.0, Prior())
+WEIGHTS = Calibration(1.37, 2.15, 0.0, 0.15, 0.1, 0.0, 14.0, Prior())
 STRIKES = 5
 SLOTS = 2 * STRIKES + 1  # a call and a put of each strike, and a future
 
@@ -96,9 +96,11 @@ def limits(draw: st.DrawFn) -> dict[str, Any]:
         "per_persistence": draw(st.sampled_from([0.0, 0.8])),
         "per_deviate": draw(st.sampled_from([0.0, 0.15])),
         "per_coordination": draw(st.sampled_from([0.0, 0.3])),
+        "per_activity": draw(st.sampled_from([0.0, 1.0])),
         "maker_loss": draw(st.sampled_from([0.0, 10.0])),
     }
     helped = 2 * found["per_deviate"] + 3 * found["per_coordination"] + found["per_persistence"]
+    helped += found["per_activity"]
     decades = -(found["intercept"] + helped) / found["per_decade"]
     found["least_rank"] = max((decades + found["alpha"]) / found["beta"] - 1e-6, 0.25)
     return found

@@ -20,9 +20,9 @@ from ifd_fast.detection import IFDv3Engine
 from ifd_fast.errors import DataError
 from tests.strategies_interface import SMALL, record, store
 
-TRUE = Calibration(0.5, 2.0, 0.5, 0.3, 0.2, 6.0, Prior())
+TRUE = Calibration(0.5, 2.0, 0.5, 0.3, 0.2, 0.7, 6.0, Prior())
 # What a fit keeps where candidates say nothing: the package's own may be made anew any day.
-STANDING = Calibration(1.37, 2.15, 0.5, 0.15, 0.1, 10.0, Prior())
+STANDING = Calibration(1.37, 2.15, 0.5, 0.15, 0.1, 0.5, 10.0, Prior())
 
 
 def candidates(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -34,6 +34,7 @@ def candidates(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
             rng.uniform(0, 1, count),
             rng.uniform(0, 3, count),
             rng.uniform(0, 3, count),
+            rng.uniform(-2, 1, count),
             0.4 * rng.uniform(0, 0.8, count),
         ]
     )
@@ -64,7 +65,7 @@ def test_no_weight_gets_the_wrong_sign() -> None:
     features[:, 1:] = features[:, 1:].max(axis=0) - features[:, 1:]
     found = fit_calibration(features, labels, Prior(), standing=STANDING)
     assert found.per_deviate == found.per_coordination == found.maker_loss == 0
-    assert found.per_persistence == 0
+    assert found.per_persistence == found.per_activity == 0
     assert fit_calibration(-features, labels, Prior()).per_decade >= 0.1
 
 
@@ -114,17 +115,19 @@ def test_the_file_comes_back(tmp_path: Path) -> None:
 
 
 def test_features_are_cut_as_the_kernels_cut_them() -> None:
-    """Decades from -12 to 2, anomalies up to 2, agreement up to 3; a maker by its square."""
+    """Decades from -12 to 2, anomalies up to 2, agreement up to 3, activity; a maker's square."""
     wild = np.array([1e-30, 1e30, 1.0])
     share, makers = np.array([0.0, 0.5, 7.0]), np.array([0.0, 0.5, 1.0])
     features = features_of(
-        wild, share, np.array([-1.0, 9.0, 1.5]), np.array([-3.0, 8.0, 1.0]), 0.4, makers
-    )
+        wild, share, np.array([-1.0, 9.0, 1.5]), np.array([-3.0, 8.0, 1.0]),
+        np.array([0.0, 1e20, 0.1]), 0.4, makers,
+    )  # fmt: skip
     assert features[:, 0].tolist() == [2, -12, 0]
     assert features[:, 1].tolist() == [0, 0.5, 1]
     assert features[:, 2].tolist() == [0, 2, 1.5]
     assert features[:, 3].tolist() == [0, 3, 1]
-    assert features[:, 4] == pytest.approx([0, 0.1, 0.4])
+    assert features[:, 4].tolist() == [-2, 1, -1]
+    assert features[:, 5] == pytest.approx([0, 0.1, 0.4])
 
 
 def test_the_packages_own_weights_alert(tmp_path: Path) -> None:

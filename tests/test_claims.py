@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ifd_fast.calibration import Calibration, Prior
 from ifd_fast.claims import Track, alerts_made, claims_made, fit_claims, scale_to_claims
 
-FITTED = Calibration(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, Prior())
+FITTED = Calibration(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, Prior())
 SECOND_US = 1_000_000
 
 
@@ -130,7 +130,7 @@ def test_claims_are_those_of_the_rules(steps: list[tuple[int, int, float, bool, 
 def test_scaled_claims_come_true() -> None:
     """Log-odds that are twice too sure, and off by one, are brought back; order is kept."""
     rng = np.random.default_rng(3)
-    features = np.zeros((15_000, 5))
+    features = np.zeros((15_000, 6))
     features[:, 0] = rng.uniform(-1, 5, 15_000)  # claims must spread for their slope to be told
     labels = rng.random(15_000) < 1 / (1 + np.exp(0.3 - 0.5 * features[:, 0]))
     track = lone(15_000)
@@ -145,10 +145,10 @@ def test_scaled_claims_come_true() -> None:
 def test_fitted_claims_come_true_and_find_the_weights() -> None:
     """Weights that made the labels are found again from claims alone."""
     rng = np.random.default_rng(5)
-    features = np.zeros((20_000, 5))
+    features = np.zeros((20_000, 6))
     features[:, 0] = rng.uniform(-4, 2, 20_000)
     features[:, 2] = rng.uniform(0, 2, 20_000)
-    truth = Calibration(-1.0, 1.2, 0.0, 0.9, 0.0, 0.0, Prior())
+    truth = Calibration(-1.0, 1.2, 0.0, 0.9, 0.0, 0.0, 0.0, Prior())
     labels = rng.random(20_000) < truth.confidences(features)
     track = lone(20_000)
     found = fit_claims(track, features, labels, Prior(), FITTED)

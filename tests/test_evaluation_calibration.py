@@ -42,7 +42,7 @@ def test_rows_of_a_calibration_come_from_every_history(tmp_path: Path) -> None:
     assert written == [(task.folder / "played.json").stat().st_mtime_ns for task in groups[1].tasks]
     rows = wide_rows(groups)
     assert set(rows.group.tolist()) == {0, 1}
-    assert rows.features.shape == (len(rows.labels), 5)
+    assert rows.features.shape == (len(rows.labels), 6)
     assert np.array_equal(rows.labels, rows.units >= 0)
     assert (np.diff(rows.track.run) >= 0).all()
     ours = rows.of(rows.group == 1)
@@ -52,7 +52,7 @@ def test_rows_of_a_calibration_come_from_every_history(tmp_path: Path) -> None:
 def rows_that_come_true(chance: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Rows:
     """Return rows of two histories, each a run of its own, labelled by a chance of features."""
     rng = np.random.default_rng(8)
-    features = np.zeros((6000, 5))
+    features = np.zeros((6000, 6))
     features[:, 0], features[:, 2] = rng.uniform(-4, 2, 6000), rng.uniform(0, 2, 6000)
     labels = rng.random(6000) < chance(features)
     none = np.zeros(6000, np.bool_)

@@ -10,7 +10,7 @@ Every function is finite for any input and exactly mirrored when buying and sell
 
 from __future__ import annotations
 
-from math import erfc, exp, log, sqrt
+from math import erfc, exp, log, log10, sqrt
 from typing import Final
 
 import numpy as np
@@ -34,13 +34,16 @@ from ifd_kernels.layout import (
 )
 from ifd_kernels.signals import (
     LOG_ODDS_LIMIT,
+    MAX_ACTIVITY,
     MAX_ANOMALY,
     MAX_COORDINATION,
     MAX_DECADES,
     MAX_RAW_DECADES,
+    MIN_ACTIVITY,
 )
 
 __all__ = [
+    "activity_log_odds",
     "anomaly_log_odds",
     "bounded",
     "confidence",
@@ -62,6 +65,7 @@ __all__ = [
     "surprise",
     "today_factor",
     "upper_rank",
+    "usual_votes",
     "zscore",
 ]
 
@@ -291,6 +295,25 @@ def anomaly_log_odds(limits: Records, zscore_towards: float) -> float:
 def coordination_log_odds(limits: Records, agreement: float) -> float:
     """Return what agreeing neighbours add: never less than nothing."""
     return limits[0]["per_coordination"] * bounded(agreement, 0.0, MAX_COORDINATION)
+
+
+@kernel
+def usual_votes(votes: float, share: float) -> float:
+    """Return the votes of one side that history and season expect of a share of the session."""
+    known = bounded(votes, MIN_SESSION_VOTES, MAX_SESSION_VOTES)
+    return known * bounded(share, MIN_SHARE, 1.0) / 2.0
+
+
+@kernel
+def activity_log_odds(limits: Records, usual: float) -> float:
+    """Return what the strike's usual activity at this hour adds; below one vote it takes away.
+
+    Chance gives every strike about as many episodes a session, whether anybody trades it or not;
+    orders that are worked go where there is trading. Of the usual flow alone, not of what there is
+    now: so more flow never lowers a confidence by it, and no gate acts on it.
+    """
+    decades = log10(bounded(usual, 1e-9, 1e9))
+    return limits[0]["per_activity"] * bounded(decades, MIN_ACTIVITY, MAX_ACTIVITY)
 
 
 @kernel

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ifd_kernels._jit import kernel
 from ifd_kernels.companions import companion_decades, in_step_share
-from ifd_kernels.evidence import null_decades
+from ifd_kernels.evidence import null_decades, usual_votes
 from ifd_kernels.layout import (
     DONE,
     MARK_BAD_BOOK,
@@ -60,7 +60,7 @@ from ifd_kernels.signals import (
 )
 from ifd_kernels.verdict import confidence_class, judge, score_record
 from ifd_kernels.votes import note_flow
-from ifd_kernels.weighing import begin_instant, refresh_family, weigh_dirty
+from ifd_kernels.weighing import USUAL_WINDOW, begin_instant, refresh_family, weigh_dirty
 
 __all__ = [
     "EXPECTED",
@@ -127,6 +127,7 @@ def fill_evidence(
     out["expected_for"] = best[BEST_MEAN_FOR]
     out["expected_against"] = best[BEST_MEAN_AGAINST]
     out["today"] = best[BEST_TODAY]
+    out["usual_votes"] = usual_votes(score.expected[slot]["votes_1"], score.shares[USUAL_WINDOW])
     out["bid_volume"] = score.volumes[slot, 0]
     out["ask_volume"] = score.volumes[slot, 1]
     out["bid_votes"] = score.windows[slot, 1, 0]

@@ -27,6 +27,8 @@ NODE_STEP: Final = 0.25  # of a residual
 # all other features less, and found a tenth fewer at the same share of false alerts.
 MAX_ANOMALY: Final = 2.0  # standard deviations
 MAX_COORDINATION: Final = 3.0
+MIN_ACTIVITY: Final = -2.0  # decades of usual votes
+MAX_ACTIVITY: Final = 1.0
 MAX_RAW_DECADES: Final = 2.0
 MAX_AGREEMENT: Final = 6.0  # standard deviations, as shown
 LOG_ODDS_LIMIT: Final = 12.0
@@ -77,6 +79,7 @@ LIMITS: Final = np.dtype(
         ("per_persistence", "<f8"),  # of all active blocks of a minute leaning one way
         ("per_deviate", "<f8"),  # a standard deviation of the ratio's history
         ("per_coordination", "<f8"),
+        ("per_activity", "<f8"),  # a decade of the strike's usual votes at this hour
         ("maker_loss", "<f8"),  # lost at penalty 1 and P(maker) 1
         ("least_rank", "<f8"),  # below it nothing can be a candidate
     ]
@@ -119,6 +122,7 @@ SIGNAL: Final = np.dtype(
         ("expected_for", "<f8"),
         ("expected_against", "<f8"),
         ("today", "<f8"),  # factor in the expectations: the slot's own level today
+        ("usual_votes", "<f8"),  # of a side in these 300 s, by history and season alone
         # the 300 s window
         ("bid_volume", "<i8"),
         ("ask_volume", "<i8"),
@@ -145,6 +149,7 @@ SIGNAL: Final = np.dtype(
         ("maker_probability", "<f8"),
         ("raw_log_odds", "<f8"),
         ("anomaly_log_odds", "<f8"),
+        ("activity_log_odds", "<f8"),
         ("market_making_penalty", "<f8"),  # log-odds lost
         ("coordination", "<f8"),  # agreement of the neighbours, standard deviations
         ("coordination_bonus", "<f8"),  # log-odds won

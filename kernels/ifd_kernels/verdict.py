@@ -21,6 +21,7 @@ from ifd_kernels.evidence import (
     MIN_NET,
     MIN_SESSION_VOTES,
     MIN_SHARE,
+    activity_log_odds,
     anomaly_log_odds,
     bounded,
     confidence,
@@ -36,6 +37,7 @@ from ifd_kernels.evidence import (
     percentile_rank,
     raw_log_odds,
     surprise,
+    usual_votes,
     zscore,
 )
 from ifd_kernels.layout import KIND_CALL, KIND_PUT, Records
@@ -141,15 +143,17 @@ def judge_confidence(out: Records, i: int, penalty: float, limits: Records) -> N
     row["false_alerts"] = 10.0**-decades
     raw = raw_log_odds(limits, decades, float(row["persistence"]))
     history = anomaly_log_odds(limits, towards)
+    activity = activity_log_odds(limits, float(row["usual_votes"]))
     bonus = coordination_log_odds(limits, float(row["coordination"]))
     loss = maker_log_odds(limits, penalty, float(row["maker_probability"]))
     row["raw_confidence"] = confidence(raw)
     row["baseline_confidence"] = 1.0 - p_value(towards)
     row["raw_log_odds"] = raw
     row["anomaly_log_odds"] = history
+    row["activity_log_odds"] = activity
     row["market_making_penalty"] = loss
     row["coordination_bonus"] = bonus
-    row["final_confidence"] = confidence(raw + history + bonus - loss)
+    row["final_confidence"] = confidence(raw + history + activity + bonus - loss)
 
 
 @kernel
@@ -286,6 +290,7 @@ def score_record(
     row["q"] = 1.0
     gate = float(profile[0]["min_volume_concentration"])
     part = bounded(share, MIN_SHARE, 1.0)
+    row["usual_votes"] = usual_votes(expected[0]["votes_1"], part)
     weigh_record(out, 0, expected[0]["votes_1"], CHANNEL_A, part, gate, ranks)
     weigh_record(out, 0, expected[0]["votes_10"], CHANNEL_C, part, gate, ranks)
     judge(out, 0, expected, 0, profile, limits)

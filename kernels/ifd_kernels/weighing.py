@@ -65,7 +65,7 @@ HOUR_BINS: Final = 12  # of 300 s
 # of other slots is gated by it too: a profile's own gate would take companions away from a maker's
 # legs as it rises, and so raise alerts.
 POOL_CONCENTRATION: Final = 0.3
-USUAL_WINDOW: Final = 1  # looked into for steps where nothing is strong
+USUAL_WINDOW: Final = 1  # 300 s: of usual votes, and looked into for steps where nothing is strong
 
 
 @kernel

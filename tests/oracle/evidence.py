@@ -176,6 +176,11 @@ def coordination_log_odds(limits: Any, agreement: float) -> float:
     return float(limits["per_coordination"]) * bounded(agreement, 0.0, 3.0)
 
 
+def activity_log_odds(limits: Any, usual: float) -> float:
+    """Return what the strike's usual activity at this hour adds or takes away."""
+    return float(limits["per_activity"]) * bounded(math.log10(usual), -2.0, 1.0)
+
+
 def maker_log_odds(limits: Any, penalty: float, maker: float) -> float:
     """Return what a likely maker takes away: by the square of its probability."""
     return float(limits["maker_loss"]) * bounded(penalty, 0.0, 1.0) * maker**2

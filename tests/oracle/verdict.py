@@ -93,15 +93,17 @@ def judge_confidence(row: dict[str, Any], profile: dict[str, Any], limits: Any) 
     row["false_alerts"] = 10.0**-decades
     raw = evidence.raw_log_odds(limits, decades, row["persistence"])
     history = evidence.anomaly_log_odds(limits, sign * row["zscore"])
+    activity = evidence.activity_log_odds(limits, row["usual_votes"])
     bonus = evidence.coordination_log_odds(limits, row["coordination"])
     loss = evidence.maker_log_odds(
         limits, profile["market_making_penalty"], row["maker_probability"]
     )
     row["raw_log_odds"], row["anomaly_log_odds"] = raw, history
+    row["activity_log_odds"] = activity
     row["market_making_penalty"], row["coordination_bonus"] = loss, bonus
     row["raw_confidence"] = evidence.confidence(raw)
     row["baseline_confidence"] = 1 - evidence.p_value(max(0.0, sign * row["zscore"]))
-    row["final_confidence"] = evidence.confidence(raw + history + bonus - loss)
+    row["final_confidence"] = evidence.confidence(raw + history + activity + bonus - loss)
 
 
 def score_record(
@@ -118,6 +120,8 @@ def score_record(
         "side": (ask > bid) - (bid > ask), "marks": marks, "persistence": 0.5, "deviate": 0.0,
     }  # fmt: skip
     share = evidence.bounded(share, evidence.MIN_SHARE, 1.0)
+    level = evidence.bounded(expected["votes_1"], evidence.MIN_SESSION_VOTES, 1e9)
+    row["usual_votes"] = level * share / 2
     for channel, cap, name in ((evidence.A, 1, "votes_1"), (evidence.C, 10, "votes_10")):
         smaller, larger = sorted(
             min(cap * v, volume) for v, volume in zip(votes, (bid, ask), strict=True)
