@@ -9,9 +9,18 @@ selling go through the same lines with their columns swapped.
 
 from __future__ import annotations
 
+from typing import Final
+
 from ifd_kernels._jit import kernel
 from ifd_kernels.companions import companion_decades, in_step_share
-from ifd_kernels.evidence import null_decades, usual_votes
+from ifd_kernels.evidence import (
+    activity_log_odds,
+    anomaly_log_odds,
+    coordination_log_odds,
+    null_decades,
+    raw_log_odds,
+    usual_votes,
+)
 from ifd_kernels.layout import (
     DONE,
     MARK_BAD_BOOK,
@@ -52,6 +61,8 @@ from ifd_kernels.score_state import (
 from ifd_kernels.signals import (
     EXPECTED,
     LIMITS,
+    MAX_ANOMALY,
+    MAX_COORDINATION,
     OPENS_ALERT,
     OPENS_CANDIDATE,
     OPENS_CLASS,
@@ -73,6 +84,8 @@ __all__ = [
     "score_instant",
     "score_record",
 ]
+
+ROUNDING: Final = 1e-6  # of log-odds
 
 
 @kernel
@@ -146,6 +159,21 @@ def fill_evidence(
 
 
 @kernel
+def may_be_candidate(score: Score, slot: int, side: int) -> bool:
+    """Return whether the side's evidence could make a candidate if all else spoke for it.
+
+    Told from the rank and the usual votes alone, without counting companions and neighbours.
+    """
+    limits = score.limits
+    usual = usual_votes(score.expected[slot]["votes_1"], score.shares[USUAL_WINDOW])
+    decades = null_decades(limits, score.best[slot, side, BEST_RANK])
+    reached = raw_log_odds(limits, decades, 1.0) + activity_log_odds(limits, usual)
+    reached += anomaly_log_odds(limits, MAX_ANOMALY)
+    reached += coordination_log_odds(limits, MAX_COORDINATION)
+    return reached >= -ROUNDING
+
+
+@kernel
 def is_rare(score: Score, slot: int, side: int) -> bool:
     """Return whether chance gives evidence as strong as the side's less than once a session.
 
@@ -210,7 +238,8 @@ def score_side(score: Score, slot: int, side: int, identities: Records, touch: R
     candidate = False
     alert = False
     row = score.cursor[ROWS]
-    if score.best[slot, side, BEST_RANK] >= score.limits[0]["least_rank"]:
+    ranked = score.best[slot, side, BEST_RANK] >= score.limits[0]["least_rank"]
+    if ranked and may_be_candidate(score, slot, side):
         fill_evidence(score, slot, side, identities, touch, row)
         judge(score.signals, row, score.expected, slot, score.profile, score.limits)
         candidate = score.signals[row]["candidate"] == 1
