@@ -69,7 +69,7 @@ from ifd_kernels.signals import (
     PROFILE,
     SIGNAL,
 )
-from ifd_kernels.verdict import confidence_class, judge, score_record
+from ifd_kernels.verdict import confidence_class, judge, judge_family, score_record
 from ifd_kernels.votes import note_flow
 from ifd_kernels.weighing import USUAL_WINDOW, begin_instant, refresh_family, weigh_dirty
 
@@ -120,10 +120,10 @@ def marks_of(score: Score, slot: int, identities: Records, touch: Records) -> in
 
 
 @kernel
-def fill_evidence(
+def fill_flow(
     score: Score, slot: int, side: int, identities: Records, touch: Records, row: int
 ) -> None:
-    """Write the evidence of one side of a slot into the row."""
+    """Write what one side's own flow says into the row, and what is usual there."""
     out = score.signals[row]
     best = score.best[slot, side]
     out["instant_ns"] = score.cursor[NOW]
@@ -148,29 +148,54 @@ def fill_evidence(
     out["paired_votes"] = score.paired[slot]
     out["persistence"] = persistence_of(score, slot, side)
     out["marks"] = marks_of(score, slot, identities, touch)
+
+
+@kernel
+def fill_others(score: Score, slot: int, side: int, identities: Records, row: int) -> None:
+    """Write into the row whether twin and companions make one side's flow a maker's."""
+    out = score.signals[row]
     twin = int(identities[slot]["twin_slot"])
     crush = twin >= 0 and falls_while_sold(score, slot, side)
     out["crush"] = 1 if crush and falls_while_sold(score, twin, side) else 0
     out["in_step"] = in_step_share(score, identities, slot, side)
     out["companion_decades"] = companion_decades(score, identities, slot, side)
-    out["coordination"] = coordination(score, identities, slot, side)
-    family = float(score.cursor[FAMILY])
-    out["q"] = family / sides_as_strong(score, best[BEST_RANK])
 
 
 @kernel
-def may_be_candidate(score: Score, slot: int, side: int) -> bool:
-    """Return whether the side's evidence could make a candidate if all else spoke for it.
+def may_be_candidate(score: Score, rank: float, usual: float, lasts: float, agrees: float) -> bool:
+    """Return whether a side could be a candidate if all that isn't told spoke for it.
 
-    Told from the rank and the usual votes alone, without counting companions and neighbours.
+    `lasts`: its persistence, at most; `agrees`: its neighbours' agreement, at most.
     """
     limits = score.limits
-    usual = usual_votes(score.expected[slot]["votes_1"], score.shares[USUAL_WINDOW])
-    decades = null_decades(limits, score.best[slot, side, BEST_RANK])
-    reached = raw_log_odds(limits, decades, 1.0) + activity_log_odds(limits, usual)
-    reached += anomaly_log_odds(limits, MAX_ANOMALY)
-    reached += coordination_log_odds(limits, MAX_COORDINATION)
+    reached = raw_log_odds(limits, null_decades(limits, rank), lasts)
+    reached += activity_log_odds(limits, usual) + anomaly_log_odds(limits, MAX_ANOMALY)
+    reached += coordination_log_odds(limits, agrees)
     return reached >= -ROUNDING
+
+
+@kernel
+def judge_side(
+    score: Score, slot: int, side: int, identities: Records, touch: Records, row: int
+) -> bool:
+    """Write one side's verdict into the row; False: it can't be a candidate, what is there is none.
+
+    What takes longest comes last: neighbours are all slots, companions many seconds of many.
+    """
+    out = score.signals[row]
+    rank = score.best[slot, side, BEST_RANK]
+    usual = usual_votes(score.expected[slot]["votes_1"], score.shares[USUAL_WINDOW])
+    if not may_be_candidate(score, rank, usual, 1.0, MAX_COORDINATION):
+        return False
+    fill_flow(score, slot, side, identities, touch, row)
+    if not may_be_candidate(score, rank, usual, out["persistence"], MAX_COORDINATION):
+        return False
+    out["coordination"] = coordination(score, identities, slot, side)
+    if not may_be_candidate(score, rank, usual, out["persistence"], out["coordination"]):
+        return False
+    fill_others(score, slot, side, identities, row)
+    judge(score.signals, row, score.expected, slot, score.profile, score.limits)
+    return bool(out["candidate"] == 1)
 
 
 @kernel
@@ -238,12 +263,10 @@ def score_side(score: Score, slot: int, side: int, identities: Records, touch: R
     candidate = False
     alert = False
     row = score.cursor[ROWS]
-    ranked = score.best[slot, side, BEST_RANK] >= score.limits[0]["least_rank"]
-    if ranked and may_be_candidate(score, slot, side):
-        fill_evidence(score, slot, side, identities, touch, row)
-        judge(score.signals, row, score.expected, slot, score.profile, score.limits)
-        candidate = score.signals[row]["candidate"] == 1
-        alert = score.signals[row]["alert"] == 1
+    rank = score.best[slot, side, BEST_RANK]
+    if rank >= score.limits[0]["least_rank"]:
+        candidate = judge_side(score, slot, side, identities, touch, row)
+        alert = candidate and score.signals[row]["alert"] == 1
     follow_episode(score, slot, side, candidate, is_rare(score, slot, side))
     opens = 0
     if is_due(score, slot, side, 0, candidate):
@@ -255,6 +278,8 @@ def score_side(score: Score, slot: int, side: int, identities: Records, touch: R
     if candidate and reaches_class(score, slot, side, row):
         opens |= OPENS_CLASS
     if opens != 0:
+        family = float(score.cursor[FAMILY])
+        judge_family(score.signals, row, family / sides_as_strong(score, rank))
         score.signals[row]["opens"] = opens
         score.signals[row]["alert"] = 1 if opens & OPENS_ALERT else 0
         score.signals[row]["episode_ns"] = score.began_ns[slot, side]

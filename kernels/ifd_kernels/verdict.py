@@ -44,7 +44,7 @@ from ifd_kernels.layout import KIND_CALL, KIND_PUT, Records
 from ifd_kernels.ranks import rank_of
 from ifd_kernels.signals import CLASSES
 
-__all__ = ["confidence_class", "judge", "score_record"]
+__all__ = ["confidence_class", "judge", "judge_family", "score_record"]
 
 # Gates a signal failed; an alert fails none.
 FAILED_RATIO: Final = 1  # min_pressure_ratio
@@ -130,15 +130,10 @@ def judge_maker(out: Records, i: int) -> None:
 
 @kernel
 def judge_confidence(out: Records, i: int, penalty: float, limits: Records) -> None:
-    """Fill p, q and the confidence with its components in log-odds.
-
-    `q` comes in as family / (sides at least as strong) and leaves as Benjamini and Hochberg's
-    p * family / (sides at least as strong), at most 1.
-    """
+    """Fill p and the confidence with its components in log-odds."""
     row = out[i]
     towards = float(row["side"]) * float(row["zscore"])
     row["p"] = 10.0 ** -bounded(row["rank"], 0.0, MAX_RANK)
-    row["q"] = bounded(row["p"] * row["q"], 0.0, 1.0)
     decades = null_decades(limits, float(row["rank"]))
     row["false_alerts"] = 10.0**-decades
     raw = raw_log_odds(limits, decades, float(row["persistence"]))
@@ -154,6 +149,12 @@ def judge_confidence(out: Records, i: int, penalty: float, limits: Records) -> N
     row["market_making_penalty"] = loss
     row["coordination_bonus"] = bonus
     row["final_confidence"] = confidence(raw + history + activity + bonus - loss)
+
+
+@kernel
+def judge_family(out: Records, i: int, family: float) -> None:
+    """Fill q, Benjamini and Hochberg's; `family`: options over sides at least as strong."""
+    out[i]["q"] = bounded(out[i]["p"] * family, 0.0, 1.0)
 
 
 @kernel
@@ -287,11 +288,11 @@ def score_record(
     row["today"] = 1.0
     row["rank"] = 0.0
     row["deviate"] = 0.0
-    row["q"] = 1.0
     gate = float(profile[0]["min_volume_concentration"])
     part = bounded(share, MIN_SHARE, 1.0)
     row["usual_votes"] = usual_votes(expected[0]["votes_1"], part)
     weigh_record(out, 0, expected[0]["votes_1"], CHANNEL_A, part, gate, ranks)
     weigh_record(out, 0, expected[0]["votes_10"], CHANNEL_C, part, gate, ranks)
     judge(out, 0, expected, 0, profile, limits)
+    judge_family(out, 0, 1.0)
     return 2 if row["alert"] == 1 else 1 if row["candidate"] == 1 else 0
