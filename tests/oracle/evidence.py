@@ -176,6 +176,11 @@ def coordination_log_odds(limits: Any, agreement: float) -> float:
     return float(limits["per_coordination"]) * bounded(agreement, 0.0, 3.0)
 
 
+def usual_votes(votes: float, share: float) -> float:
+    """Return the votes of one side that history expects of a share of the session."""
+    return bounded(votes, MIN_SESSION_VOTES, 1e9) * bounded(share, MIN_SHARE, 1.0) / 2
+
+
 def activity_log_odds(limits: Any, usual: float) -> float:
     """Return what the strike's usual activity at this hour adds or takes away."""
     return float(limits["per_activity"]) * bounded(math.log10(usual), -2.0, 1.0)

@@ -247,11 +247,12 @@ class Scorer:
             "paired_votes": paired_votes(flows, slot, now_ns, self.twins),
             "persistence": persistence(flows, slot, now_ns, side, self.twins),
             "marks": self.slots[slot]["marks"],
-            "usual_votes": self.level(slot, evidence.A)
-            * evidence.season_share(
-                self.season, self.open_ns, now_ns - 300 * SECOND_NS, now_ns
-            )
-            / 2,
+            "usual_votes": evidence.usual_votes(
+                self.expected[slot]["votes_1"],
+                evidence.season_share(
+                    self.season, self.open_ns, now_ns - 300 * SECOND_NS, now_ns
+                ),
+            ),
             "crush": int(twin is not None and all(
                 self.moves_with(leg, side, now_ns) for leg in (slot, twin))),
         }  # fmt: skip

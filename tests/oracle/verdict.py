@@ -62,10 +62,20 @@ def judge(
     row["failed"] += 32 * (row["grade"] > 2)
     promised = row["false_alerts"] <= profile["false_alerts_per_session"]
     row["failed"] += 64 * (not (limits["ready"] and promised))
-    row["candidate"] = int(row["final_confidence"] >= 0.5)
+    row["candidate"] = int(confidence_class(row["final_confidence"]) > 0)
     row["alert"] = int(row["candidate"] and row["failed"] == 0)
     del row["pressure_ratio_towards"]
     return row
+
+
+def confidence_class(confidence: float) -> int:
+    """Return how many of the classes' edges the confidence has reached."""
+    return sum(confidence >= edge for edge in (0.5, 0.6, 0.7, 0.8, 0.9))
+
+
+def judge_family(row: dict[str, Any], family: float) -> None:
+    """Fill q: p times the options over the sides at least as strong."""
+    row["q"] = min(1.0, row["p"] * family)
 
 
 def judge_maker(row: dict[str, Any]) -> None:
@@ -88,7 +98,7 @@ def judge_confidence(row: dict[str, Any], profile: dict[str, Any], limits: Any) 
     """Fill p, q, and the confidence with its components in log-odds."""
     sign = row["side"]
     row["p"] = 10.0 ** -row["rank"]
-    row["q"] = min(1.0, row["p"] * row["q"])
+    judge_family(row, row["q"])
     decades = evidence.null_decades(limits, row["rank"])
     row["false_alerts"] = 10.0**-decades
     raw = evidence.raw_log_odds(limits, decades, row["persistence"])
@@ -120,8 +130,7 @@ def score_record(
         "side": (ask > bid) - (bid > ask), "marks": marks, "persistence": 0.5, "deviate": 0.0,
     }  # fmt: skip
     share = evidence.bounded(share, evidence.MIN_SHARE, 1.0)
-    level = evidence.bounded(expected["votes_1"], evidence.MIN_SESSION_VOTES, 1e9)
-    row["usual_votes"] = level * share / 2
+    row["usual_votes"] = evidence.usual_votes(expected["votes_1"], share)
     for channel, cap, name in ((evidence.A, 1, "votes_1"), (evidence.C, 10, "votes_10")):
         smaller, larger = sorted(
             min(cap * v, volume) for v, volume in zip(votes, (bid, ask), strict=True)
