@@ -123,7 +123,7 @@ def marks_of(score: Score, slot: int, identities: Records, touch: Records) -> in
 def fill_flow(
     score: Score, slot: int, side: int, identities: Records, touch: Records, row: int
 ) -> None:
-    """Write what one side's own flow says into the row, and what is usual there."""
+    """Write what one side's own flow says into the row."""
     out = score.signals[row]
     best = score.best[slot, side]
     out["instant_ns"] = score.cursor[NOW]
@@ -140,7 +140,6 @@ def fill_flow(
     out["expected_for"] = best[BEST_MEAN_FOR]
     out["expected_against"] = best[BEST_MEAN_AGAINST]
     out["today"] = best[BEST_TODAY]
-    out["usual_votes"] = usual_votes(score.expected[slot]["votes_1"], score.shares[USUAL_WINDOW])
     out["bid_volume"] = score.volumes[slot, 0]
     out["ask_volume"] = score.volumes[slot, 1]
     out["bid_votes"] = score.windows[slot, 1, 0]
@@ -188,6 +187,7 @@ def judge_side(
     if not may_be_candidate(score, rank, usual, 1.0, MAX_COORDINATION):
         return False
     fill_flow(score, slot, side, identities, touch, row)
+    out["usual_votes"] = usual
     if not may_be_candidate(score, rank, usual, out["persistence"], MAX_COORDINATION):
         return False
     out["coordination"] = coordination(score, identities, slot, side)
