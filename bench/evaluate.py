@@ -18,8 +18,8 @@ from bench.report import RESULTS
 __all__ = ["main", "shorten"]
 
 WHOLE: Final = (
-    "--sessions", "150", "--null-sessions", "200", "--power-sessions", "60", "--claims",
-    "5000", "--worlds", "20", "--stress",
+    "--histories", "6", "--sessions", "150", "--null-sessions", "200", "--power-sessions", "60",
+    "--claims", "5000", "--worlds", "20", "--stress",
 )  # fmt: skip
 OUT: Final = Path("outputs/evaluation")
 DIMENSIONS: Final = ("all", "tier at k = 10", "k", "enough children", "duration", "style", "kind")

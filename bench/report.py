@@ -91,7 +91,7 @@ def evaluation_section(document: dict[str, Any]) -> str:
     parts.append(f"\n{tables.PROMISED_TITLE}, beside two bounds:\n\n"
                  + markdown_table(*tables.recall_rows(document, dimensions)))  # fmt: skip
     parts.append("\n" + markdown_table(*tables.columns_table(document)))
-    if "histories" in document["reliability"]:
+    if "histories" in document:
         claims = markdown_table(*tables.history_table(document))
         parts.append(f"\n{tables.HISTORIES_TITLE}:\n\n{claims}")
     parts += [

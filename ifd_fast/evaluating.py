@@ -1,9 +1,10 @@
-"""The run behind `ifd evaluate`: history once, then sessions with planted truth and without.
+"""The run behind `ifd evaluate`: histories, then sessions with planted truth and without.
 
-Every session played is "the 21st": the same world and day, a seed of its own, scored against the
-same 20 sessions of history. Each leaves a folder of Parquet files, and a folder that is complete
-is not played again, so an interrupted run goes on and a report costs seconds. Results depend on
-world, seed and settings alone, not on how many workers there are or who took which session.
+Every session played is "the 21st": the same world and day, a seed of its own, scored against one
+of a few histories of 20 sessions, which are dealt out in turn. Each leaves a folder of Parquet
+files, and a folder that is complete is not played again, so an interrupted run goes on and a report
+costs seconds. Results depend on world, seed and settings alone, not on how many workers there are
+or who took which session.
 """
 
 from __future__ import annotations
@@ -39,12 +40,11 @@ __all__ = [
     "Progress",
     "Task",
     "Workers",
-    "claim_plan",
     "claim_tasks",
     "days_of",
+    "history_plans",
     "is_complete",
     "make_histories",
-    "make_history",
     "play_all",
     "play_task",
     "session_tasks",
@@ -56,9 +56,9 @@ HISTORY_SESSIONS: Final = 20
 # scored ones are the planted ones again.
 SEEDS_APART: Final = 1_000_000
 SEED_BLOCKS: Final = {
-    "planted": 0, "fine": 0, "null": 1, "power": 2, "claims": 3, "claim histories": 4,
+    "planted": 0, "fine": 0, "null": 1, "power": 2, "claims": 3, "histories": 4,
 }  # fmt: skip
-BATCHES_APART: Final = 10_000  # of claims: seeds
+HISTORIES_APART: Final = 10_000  # seeds
 STEM: Final = "session"
 
 
@@ -74,6 +74,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     world: World
     seed: int = 1
+    histories: int = 1  # sessions of each kind are dealt out over so many
     sessions: int = 40
     null_sessions: int = 60
     history_sessions: int = HISTORY_SESSIONS
@@ -157,9 +158,11 @@ class Workers:
         return found
 
 
-def make_history(plan: Plan, out: Path, workers: Workers) -> Path:
-    """Play the sessions of history once; return their folder, with store and arrays."""
-    return make_histories([plan], out, workers)[0]
+def history_plans(plan: Plan) -> list[Plan]:
+    """Return a plan for each history: the plan itself, then the same market with other seeds."""
+    first = plan.seed + SEEDS_APART * SEED_BLOCKS["histories"]
+    others = [first + HISTORIES_APART * number for number in range(1, plan.histories)]
+    return [msgspec.structs.replace(plan, seed=seed) for seed in (plan.seed, *others)]
 
 
 def make_histories(plans: Sequence[Plan], out: Path, workers: Workers) -> list[Path]:
@@ -202,46 +205,48 @@ def _store_history(asked: tuple[Path, Plan]) -> None:
     rebuild(store, today.trade_date, plan.history_sessions, arrays_to=arrays)
 
 
-def session_tasks(plan: Plan, out: Path, history: Path) -> list[Task]:
-    """Return the planted and the null sessions to play."""
-    _, today = days_of(plan)
-    arrays = history / "baselines.arrays"
-
-    def task(kind: str, number: int, plants: int, negatives: int, which: Plan) -> Task:
-        name = f"{kind}-{number:04d}"
-        seed = plan.seed + 1 + number + SEEDS_APART * SEED_BLOCKS[kind]
-        folder = out / f"sessions-{which.key()}"
-        return Task(name, which, seed, today.trade_date, plants, negatives, folder / name, arrays)
-
+def session_tasks(plan: Plan, out: Path, histories: Sequence[Path]) -> list[Task]:
+    """Return the planted and the null sessions to play; `histories` are those of its plans."""
     interval_s = load_settings(plan.profile, dict(plan.overrides)).profile.scoring_interval_s
     finer = {**plan.overrides, "scoring_interval_s": interval_s / 10.0, "cooldown_s": 0.0}
     fine = msgspec.structs.replace(plan, overrides=finer)
+    planted = plan.plants, plan.negatives
     return [
-        *(task("planted", n, plan.plants, plan.negatives, plan) for n in range(plan.sessions)),
-        *(task("power", n, plan.power_plants, 0, plan) for n in range(plan.power_sessions)),
-        *(task("null", n, 0, 0, plan) for n in range(plan.null_sessions)),
-        *(task("fine", n, plan.plants, plan.negatives, fine) for n in range(plan.fine_sessions)),
+        *_deal("planted", plan, out, histories, range(plan.sessions), planted),
+        *_deal("power", plan, out, histories, range(plan.power_sessions), (plan.power_plants, 0)),
+        *_deal("null", plan, out, histories, range(plan.null_sessions), (0, 0)),
+        *_deal("fine", fine, out, histories, range(plan.fine_sessions), planted),
     ]
 
 
-def claim_plan(plan: Plan, batch: int) -> Plan:
-    """Return the plan of a batch of `claim_tasks`: the same market with a history of its own."""
-    seed = plan.seed + SEEDS_APART * SEED_BLOCKS["claim histories"] + BATCHES_APART * (batch + 1)
-    return msgspec.structs.replace(plan, seed=seed, columns=False)
-
-
-def claim_tasks(plan: Plan, out: Path, history: Path, numbers: range) -> list[Task]:
+def claim_tasks(plan: Plan, out: Path, histories: Sequence[Path], numbers: range) -> list[Task]:
     """Return further planted sessions: for what confidences claim, and for nothing else."""
+    return _deal("claims", plan, out, histories, numbers, (plan.plants, plan.negatives))
+
+
+def _deal(
+    kind: str,
+    plan: Plan,
+    out: Path,
+    histories: Sequence[Path],
+    numbers: range,
+    planted: tuple[int, int],
+) -> list[Task]:
+    """Return the sessions of a kind with these numbers, each with the next history in turn."""
     _, today = days_of(plan)
-    folder, arrays = out / f"sessions-{plan.key()}", history / "baselines.arrays"
-    first = plan.seed + 1 + SEEDS_APART * SEED_BLOCKS["claims"]
-    return [
-        Task(
-            f"claims-{number:04d}", plan, first + number, today.trade_date, plan.plants,
-            plan.negatives, folder / f"claims-{number:04d}", arrays,
-        )
-        for number in numbers
-    ]  # fmt: skip
+    first = plan.seed + 1 + SEEDS_APART * SEED_BLOCKS[kind]
+    plans = history_plans(plan)
+    folders = [out / f"sessions-{one.key()}" for one in plans]
+    tasks = []
+    for number in numbers:
+        place, name = number % len(plans), f"{kind}-{number:04d}"
+        tasks.append(
+            Task(
+                name, plans[place], first + number, today.trade_date, *planted,
+                folders[place] / name, histories[place] / "baselines.arrays",
+            )
+        )  # fmt: skip
+    return tasks
 
 
 def play_all(tasks: Iterable[Task], workers: Workers, what: str = "sessions") -> None:

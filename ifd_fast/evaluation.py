@@ -17,10 +17,11 @@ import polars as pl
 
 from ifd_fast import comparing, evaluating, null_ranks, scoreboard
 from ifd_fast.config import load_settings
+from ifd_fast.errors import DataError
 from ifd_fast.evaluating import Plan, Task, Workers
 from ifd_fast.evaluation_delay import late_after_finer
 from ifd_fast.evaluation_numbers import AT_OUR_RATE, check_clairvoyant, number_rows
-from ifd_fast.matching import ALERT_SCHEMA, match_alerts, normalize_signals
+from ifd_fast.matching import ALERT_SCHEMA, Matched, match_alerts, normalize_signals
 from ifd_fast.scoreboard import OURS, Board
 from ifd_fast.signals import code_digest
 from ifd_fast.tapes import Rows, cut_episodes
@@ -40,6 +41,7 @@ __all__ = [
 
 PROMISED: Final = 1.0  # false alerts a session, if the profile doesn't say
 TABLE_SESSIONS: Final = 60  # null sessions behind the bounds' tables
+PAST: Final = "past.npz"  # beside a history's arrays: what rivals know of it
 CLAIM_COLUMNS: Final = (
     "signal_id", "false_alerts", "pressure_zscore", "coordination", "market_making_probability",
 )  # fmt: skip
@@ -53,11 +55,11 @@ def evaluate(plan: Plan, out: Path, workers: Workers) -> dict[str, Any]:
     What is there already is not run again: the same call after an interruption goes on, and after
     the end only reports.
     """
-    history = evaluating.make_history(plan, out, workers)
-    tasks = evaluating.session_tasks(plan, out, history)
+    histories = evaluating.make_histories(evaluating.history_plans(plan), out, workers)
+    tasks = evaluating.session_tasks(plan, out, histories)
     evaluating.play_all(tasks, workers)
     if plan.columns:
-        _compare(plan, history, tasks, workers)
+        _compare(plan, histories, tasks, workers)
     document = describe(plan, tasks)
     write_document(document, out)
     return document
@@ -70,16 +72,17 @@ def write_document(document: dict[str, Any], out: Path) -> None:
     (out / "evaluation.json").write_bytes(text + b"\n")
 
 
-def _compare(plan: Plan, history: Path, tasks: list[Task], workers: Workers) -> None:
+def _compare(plan: Plan, histories: list[Path], tasks: list[Task], workers: Workers) -> None:
     """Write every session's rows of rivals and bounds."""
     tasks = [task for task in tasks if not task.name.startswith("fine")]
     past, today = evaluating.days_of(plan)
-    file = history / "past.npz"
-    if not file.is_file():
-        folders = [(history / one.trade_date.isoformat(), one.trade_date) for one in past]
-        comparing.make_past_file(folders, tasks[0].folder, today.trade_date, file)
+    for history in histories:
+        if not (history / PAST).is_file():
+            folders = [(history / one.trade_date.isoformat(), one.trade_date) for one in past]
+            comparing.make_past_file(folders, tasks[0].folder, today.trade_date, history / PAST)
     rivals = [
-        comparing.RivalTask(task.folder, task.trade_date, file, task.plants > 0) for task in tasks
+        comparing.RivalTask(task.folder, task.trade_date, _history_of(task) / PAST, task.plants > 0)
+        for task in tasks
     ]
     workers.map(comparing.score_rivals, rivals, "rivals")
     null = [task for task in tasks if task.plants == 0][:TABLE_SESSIONS]
@@ -106,6 +109,13 @@ def _compare(plan: Plan, history: Path, tasks: list[Task], workers: Workers) -> 
             comparing.RankTask(task.folder, task.trade_date, ranks, span_ranks, mine, key)
         )
     workers.map(comparing.rank_session, ranked, "bounds")
+
+
+def _history_of(task: Task) -> Path:
+    """Return the folder of the history a session is scored against."""
+    if task.arrays is None:
+        raise DataError(f"Session {task.name} is one of a history: it was scored against none.")
+    return task.arrays.parent
 
 
 def _spans(tasks: list[Task]) -> list[tuple[tuple[int, int], ...]]:
@@ -246,6 +256,7 @@ def describe(plan: Plan, tasks: list[Task]) -> dict[str, Any]:
         "scoring_interval_s": settings.profile.scoring_interval_s,
         "false_alerts": scoreboard.false_alerts(board.alerts[OURS], board.null, promised),
         "precision": scoreboard.precision(matched[OURS], board.precise),
+        "histories": _histories(plan, board, matched[OURS], tasks),
         "recall": scoreboard.recall_table(matched),
         "delay": scoreboard.delays(matched[OURS], _evidence(matched)),
         "reliability": scoreboard.reliability(candidates, board.precise),
@@ -259,6 +270,28 @@ def describe(plan: Plan, tasks: list[Task]) -> dict[str, Any]:
     document["numbers"] = number_rows(document)
     document["faults"] = check_clairvoyant(document["recall"])
     return document
+
+
+def _histories(
+    plan: Plan, board: Board, matched: Matched, tasks: list[Task]
+) -> list[dict[str, Any]]:
+    """Return false alerts and precision of the sessions of each history by themselves."""
+    rows = []
+    for one in evaluating.history_plans(plan):
+        mine = {number_of(task) for task in tasks if task.plan.seed == one.seed}
+        null = [session for session in board.null if session in mine]
+        precise = [session for session in board.precise if session in mine]
+        counts = scoreboard.count_by_session(board.alerts[OURS], null)
+        rows.append(
+            {
+                "seed": one.seed,
+                "null_sessions": len(null),
+                "false_alerts": float(counts.mean()) if null else None,
+                "planted_sessions": len(precise),
+                "precision": scoreboard.precision(matched, precise)["value"] if precise else None,
+            }
+        )
+    return rows
 
 
 def _evidence(matched: dict[str, Any]) -> pl.DataFrame | None:

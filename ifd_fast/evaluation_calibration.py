@@ -51,6 +51,7 @@ MADE_BY: Final = "ifd evaluate --calibrate"
 # Seeds of groups lie so far from the plan's and from each other's that no session is shared: a
 # group plays seed + 1, seed + 2, ...; the blocks of other kinds begin a million later.
 SEEDS_APART: Final = 10_000
+LEAST_HISTORIES: Final = 2
 # Flat, so that whatever any fitted weights make of a row, it is among the rows.
 WIDE: Final = Calibration(0.3, 0.35, 0.0, 0.5, 0.4, 0.0, 1.0, Prior())
 SILENCE_US: Final = 1_800_000_000  # the longest window: after it no evidence is left
@@ -74,8 +75,11 @@ def plan_groups(plan: Plan, histories: int) -> list[Plan]:
     Raises
     ------
     DataError
-        If there are fewer sessions than histories, or so many that seeds would meet.
+        If there is one history, none to leave out; if there are fewer sessions than histories,
+        or so many that seeds would meet.
     """
+    if histories < LEAST_HISTORIES:
+        raise DataError(f"A calibration takes {LEAST_HISTORIES} histories or more: --histories.")
     if not histories <= plan.sessions < SEEDS_APART:
         raise DataError(
             f"A calibration over {histories} histories takes {histories} to {SEEDS_APART - 1} "
@@ -88,6 +92,7 @@ def plan_groups(plan: Plan, histories: int) -> list[Plan]:
             seed=plan.seed + SEEDS_APART * (number + 1),
             sessions=plan.sessions // histories + (number < plan.sessions % histories),
             columns=False,
+            histories=1,
             **none,
         )
         for number in range(histories)
@@ -99,7 +104,7 @@ def play_groups(plan: Plan, histories: int, out: Path, workers: Workers) -> list
     plans = plan_groups(plan, histories)
     folders = evaluating.make_histories(plans, out, workers)
     groups = [
-        Group(one, evaluating.session_tasks(one, out, folder))
+        Group(one, evaluating.session_tasks(one, out, [folder]))
         for one, folder in zip(plans, folders, strict=True)
     ]
     evaluating.play_all([task for group in groups for task in group.tasks], workers)

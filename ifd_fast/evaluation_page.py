@@ -69,7 +69,7 @@ def render_page(document: dict[str, Any]) -> str:
         _section("Every column", _table(columns_table(document))),
         _section("What false alerts were", _table(_causes(document))),
     ]
-    if "histories" in document["reliability"]:
+    if "histories" in document:
         sections.append(_section(HISTORIES_TITLE, _table(history_table(document))))
     for name, title in (("worlds", "Worlds drawn at random"), ("stress", "Stress")):
         if name in document:

@@ -94,35 +94,37 @@ def run_parts(plan: Plan, wanted: Wanted, out: Path, workers: Workers) -> dict[s
 def gather_claims(plan: Plan, least: int, out: Path, workers: Workers) -> dict[str, Any]:
     """Return the reliability over `least` claims or more, further sessions played as needed.
 
-    They are played in whole batches, without rivals, each with a history of its own: what a past
-    of 20 sessions leaves open moves all claims that rest on it together, so that those of one
-    history say little about the next. Ends short of `least` only after MOST_BATCHES, which the
-    count of claims then shows.
+    They are played in whole batches, without rivals, and dealt out over the plan's histories like
+    all sessions: what a past of 20 sessions leaves open moves all claims that rest on it together,
+    so that those of one history say little about the next. Ends short of `least` only after
+    MOST_BATCHES, which the count of claims then shows.
     """
-    history = evaluating.make_history(plan, out, workers)
-    main = evaluating.session_tasks(plan, out, history)
-    parts = [_match([task for task in main if task.name.startswith("planted")])]
-    seeds = [plan.seed]
+    plans = evaluating.history_plans(plan)
+    histories = evaluating.make_histories(plans, out, workers)
+    main = evaluating.session_tasks(plan, out, histories)
+    tasks = [task for task in main if task.name.startswith("planted")]
+    matched = _match(tasks)
     for batch in range(MOST_BATCHES):
-        if sum(part.alerts.height for part in parts) >= least:
+        if matched.alerts.height >= least:
             break
-        other = evaluating.claim_plan(plan, batch)
-        history = evaluating.make_history(other, out, workers)
         numbers = range(batch * CLAIM_BATCH, (batch + 1) * CLAIM_BATCH)
-        tasks = evaluating.claim_tasks(other, out, history, numbers)
-        evaluating.play_all(tasks, workers, "claims")
-        parts.append(_match(tasks))
-        seeds.append(other.seed)
-    matched = Matched(*(pl.concat(columns) for columns in zip(*parts, strict=True)))
-    numbers_of = matched.units["session"].unique().sort().to_list()
-    rows = [_history_row(seed, part) for seed, part in zip(seeds, parts, strict=True)]
+        more = evaluating.claim_tasks(plan, out, histories, numbers)
+        evaluating.play_all(more, workers, "claims")
+        tasks += more
+        matched = Matched(*map(pl.concat, zip(matched, _match(more), strict=True)))
+    rows = []
+    for one in plans:
+        sessions = [number_of(task) for task in tasks if task.plan.seed == one.seed]
+        rows.append(
+            _history_row(one.seed, matched.alerts.filter(pl.col("session").is_in(sessions)))
+        )
+    numbers_of = [number_of(task) for task in tasks]
     found = scoreboard.reliability(matched, numbers_of)
     return {**found, "sessions": len(numbers_of), "histories": rows}
 
 
-def _history_row(seed: int, matched: Matched) -> dict[str, Any]:
+def _history_row(seed: int, claims: pl.DataFrame) -> dict[str, Any]:
     """Return what the claims of one history said, and how many of them came true."""
-    claims = matched.alerts
     outcomes = claims["unit"].is_not_null()
     return {
         "seed": seed,

@@ -65,7 +65,8 @@ def _smaller(plan: Plan, counts: tuple[int, int, int], **changes: Any) -> Plan:
         "null_sessions": min(plan.null_sessions, counts[1]),
         "power_sessions": min(plan.power_sessions, counts[2]),
     }
-    changes = {"columns": False, "fine_sessions": 0, "mirrors": 0, **kept, **changes}
+    one = {"columns": False, "fine_sessions": 0, "mirrors": 0, "histories": 1}
+    changes = {**one, **kept, **changes}
     return msgspec.structs.replace(plan, **changes)
 
 
@@ -107,7 +108,7 @@ def run_suites(
         group = suites[first : first + GROUP]
         histories = evaluating.make_histories([one.plan for one in group], out, workers)
         tasks = [
-            evaluating.session_tasks(one.plan, out, history)
+            evaluating.session_tasks(one.plan, out, [history])
             for one, history in zip(group, histories, strict=True)
         ]
         evaluating.play_all([task for each in tasks for task in each], workers)
@@ -210,8 +211,8 @@ def mirror_differences(plan: Plan, out: Path, workers: Workers) -> dict[str, Any
 
 def _alerts(plan: Plan, out: Path, workers: Workers) -> set[tuple[int, int, int, int]]:
     """Play the plan's sessions; return (session, instrument, side, instant) of their alerts."""
-    history = evaluating.make_history(plan, out, workers)
-    tasks = evaluating.session_tasks(plan, out, history)
+    histories = evaluating.make_histories([plan], out, workers)
+    tasks = evaluating.session_tasks(plan, out, histories)
     evaluating.play_all(tasks, workers)
     frames = [
         normalize_signals(

@@ -28,7 +28,7 @@ __all__ = [
 
 MET: Final = {True: "yes", False: "no", None: "–"}
 PROMISED_TITLE: Final = "Recall, and that of other rules at as many false alerts as are promised"
-HISTORIES_TITLE: Final = "What confidences claimed on each history, and what came true"
+HISTORIES_TITLE: Final = "Each history by itself"
 Table = tuple[list[str], list[list[str]]]
 
 
@@ -84,15 +84,26 @@ def columns_table(document: dict[str, Any]) -> Table:
 
 
 def history_table(document: dict[str, Any]) -> Table:
-    """Return what the claims of each history said, and how many came true."""
-    rows = [
-        [
-            str(row["seed"]), str(row["claims"]), share(row["forecast"]), share(row["outcome"]),
-            "–" if row["error"] is None else f"{row['error']:.3f}",
-        ]
-        for row in document["reliability"].get("histories", [])
-    ]  # fmt: skip
-    return ["history, seed", "claims", "claimed", "came true", "error"], rows
+    """Return each history's false alerts and precision, what claims said and what came true."""
+    claims = {row["seed"]: row for row in document["reliability"].get("histories", [])}
+    rows = []
+    for one in document["histories"]:
+        false, said = one["false_alerts"], claims.get(one["seed"], {})
+        error = said.get("error")
+        rows.append(
+            [
+                str(one["seed"]), str(one["null_sessions"]),
+                "–" if false is None else f"{false:.2f}", str(one["planted_sessions"]),
+                share(one["precision"]), str(said.get("claims", "–")),
+                share(said.get("forecast")), share(said.get("outcome")),
+                "–" if error is None else f"{error:.3f}",
+            ]
+        )  # fmt: skip
+    heads = (
+        "history, seed", "null sessions", "false alerts each", "planted sessions", "precision",
+        "claims", "claimed", "came true", "error",
+    )  # fmt: skip
+    return list(heads), rows
 
 
 def suite_table(rows: list[dict[str, Any]]) -> Table:
@@ -140,7 +151,7 @@ def print_document(document: dict[str, Any], console: Console | None = None) -> 
         (PROMISED_TITLE, recall_rows(document, ("all", "tier at k = 10", "k"))),
         ("Columns", columns_table(document)),
     ]
-    if "histories" in document["reliability"]:
+    if "histories" in document:
         tables.append((HISTORIES_TITLE, history_table(document)))
     suites = [name for name in ("worlds", "stress") if name in document]
     tables += [(name.capitalize(), suite_table(document[name])) for name in suites]

@@ -15,7 +15,13 @@ from click.testing import CliRunner
 
 from ifd_fast import evaluating
 from ifd_fast.commands.evaluate import evaluate as command
-from ifd_fast.evaluating import SEEDS_APART, Workers, claim_plan, claim_tasks, session_tasks
+from ifd_fast.evaluating import (
+    Plan,
+    Workers,
+    claim_tasks,
+    history_plans,
+    session_tasks,
+)
 from ifd_fast.evaluation import evaluate, number_of
 from ifd_fast.evaluation_numbers import AT_OUR_RATE
 from ifd_fast.evaluation_run import (
@@ -53,25 +59,35 @@ def small_world() -> World:
     )
 
 
+def two_histories() -> Plan:
+    """Return a plan whose sessions are dealt out over two histories."""
+    return little_plan(histories=2)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
     """Return a finished run's folder and document."""
     out = tmp_path_factory.mktemp("run")
     with Workers(1) as workers:
-        return out, evaluate(little_plan(), out, workers)
+        return out, evaluate(two_histories(), out, workers)
 
 
 def test_every_step_leaves_its_files(run: tuple[Path, dict[str, object]]) -> None:
     """Sessions hold flow, truth, rivals and bounds; the document has every column and row."""
     out, document = run
-    plan = little_plan()
-    tasks = session_tasks(plan, out, out / f"history-{plan.history_key()}")
+    plan = two_histories()
+    histories = [out / f"history-{one.history_key()}" for one in history_plans(plan)]
+    tasks = session_tasks(plan, out, histories)
     names = {"handovers", "signals", "instruments", "rivals", "bounds", "session.truth"}
     for task in tasks:
         held = {path.name.removesuffix(".parquet") for path in task.folder.iterdir()}
         assert names - {"rivals", "bounds"} <= held
         assert "fine" in task.name or names <= held
     assert document["sessions"] == {"planted": 1, "power": 1, "null": 2, "fine": 1}
+    rows = document["histories"]
+    assert isinstance(rows, list)
+    assert [row["seed"] for row in rows] == [one.seed for one in history_plans(plan)]
+    assert [(row["null_sessions"], row["planted_sessions"]) for row in rows] == [(1, 1), (1, 0)]
     recall, columns = document["recall"], document["columns"]
     assert isinstance(recall, list)
     assert isinstance(columns, list)
@@ -99,7 +115,7 @@ def test_workers_change_nothing(run: tuple[Path, dict[str, object]], tmp_path: P
     """Two processes give the document of one, byte for byte."""
     out, _ = run
     with Workers(2) as workers:
-        evaluate(little_plan(), tmp_path, workers)
+        evaluate(two_histories(), tmp_path, workers)
     expected = (out / "evaluation.json").read_bytes()
     assert (tmp_path / "evaluation.json").read_bytes() == expected
 
@@ -115,7 +131,7 @@ def test_finished_sessions_are_not_played_again(
 
     monkeypatch.setattr(evaluating, "play_session", never)
     with Workers(1) as workers:
-        assert evaluate(little_plan(), out, workers) == document
+        assert evaluate(two_histories(), out, workers) == document
 
 
 def test_bounds_of_other_tables_are_made_again(run: tuple[Path, dict[str, object]]) -> None:
@@ -127,7 +143,7 @@ def test_bounds_of_other_tables_are_made_again(run: tuple[Path, dict[str, object
     files[0].write_text("other")
     kept = {file: file.stat().st_mtime_ns for file in files[1:]}
     with Workers(1) as workers:
-        assert evaluate(little_plan(), out, workers) == document
+        assert evaluate(two_histories(), out, workers) == document
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert files[0].read_text() == files[1].read_text()
 
@@ -135,7 +151,7 @@ def test_bounds_of_other_tables_are_made_again(run: tuple[Path, dict[str, object
 def test_hand_overs_are_the_flow(run: tuple[Path, dict[str, object]]) -> None:
     """Contracts handed over are those of the windows but packages: nothing else is lost."""
     out, _ = run
-    plan = little_plan()
+    plan = two_histories()
     folder = out / f"history-{plan.history_key()}" / "2026-01-05"
     facts = (
         pl.read_parquet(folder / "facts.parquet")
@@ -166,7 +182,7 @@ def test_mirrored_sessions_alert_in_the_mirror(
     """Alerts of mirrored history and session are the mirrored alerts: nothing differs."""
     out, _ = run
     with Workers(1) as workers:
-        assert mirror_differences(little_plan(), out, workers)["differing"] == 0
+        assert mirror_differences(two_histories(), out, workers)["differing"] == 0
 
 
 def test_a_suite_row(run: tuple[Path, dict[str, object]]) -> None:
@@ -208,27 +224,43 @@ def test_claims_come_in_whole_batches(
     monkeypatch.setattr("ifd_fast.evaluation_run.MOST_BATCHES", 2)
     out, _ = run
     with Workers(1) as workers:
-        none = gather_claims(little_plan(), 0, out, workers)
-        some = gather_claims(little_plan(), 10**6, out, workers)
+        none = gather_claims(two_histories(), 0, out, workers)
+        some = gather_claims(two_histories(), 10**6, out, workers)
         monkeypatch.setattr(evaluating, "play_session", None)
-        assert gather_claims(little_plan(), 10**6, out, workers) == some
+        assert gather_claims(two_histories(), 10**6, out, workers) == some
     assert (none["sessions"], some["sessions"]) == (1, 3)
     assert some["candidates"] == sum(row["claims"] for row in some["histories"])
-    assert [row["seed"] for row in none["histories"]] == [little_plan().seed]
-    assert len({row["seed"] for row in some["histories"]}) == 3
+    assert [row["claims"] for row in none["histories"]] == [none["candidates"], 0]
+    assert all(row["claims"] for row in some["histories"])
 
 
 def test_claims_share_no_session_with_anything() -> None:
-    """Histories and sessions of all batches have seeds of their own, apart from the plan's."""
-    plan = little_plan()
-    seeds = [plan.seed + 1 + number for number in range(CLAIM_BATCH * MOST_BATCHES)]
-    seeds += [one + block * SEEDS_APART for one in tuple(seeds) for block in (1, 2)]
-    seeds.append(plan.seed)
-    for batch in range(MOST_BATCHES):
-        other = claim_plan(plan, batch)
-        numbers = range(batch * CLAIM_BATCH, (batch + 1) * CLAIM_BATCH)
-        seeds += [other.seed, *(t.seed for t in claim_tasks(other, Path(), Path(), numbers))]
-    assert len(set(seeds)) == len(seeds)
+    """Histories and sessions of all kinds and batches have seeds of their own."""
+    plan = little_plan(histories=99, sessions=200, null_sessions=200, power_sessions=200)
+    plans = history_plans(plan)
+    folders = [Path()] * len(plans)
+    tasks = session_tasks(plan, Path(), folders)
+    tasks += claim_tasks(plan, Path(), folders, range(CLAIM_BATCH * MOST_BATCHES))
+    seeds = [one.seed for one in plans]
+    seeds += [task.seed for task in tasks if not task.name.startswith("fine")]
+    assert len(set(seeds)) == len(seeds) == 99 + 600 + CLAIM_BATCH * MOST_BATCHES
+
+
+def test_sessions_are_dealt_out_over_the_histories(tmp_path: Path) -> None:
+    """Each kind's go round; one's history, seed and folder depend on no other kind's number."""
+    plan = little_plan(histories=3, sessions=7, null_sessions=5, fine_sessions=4)
+    folders = [tmp_path / str(number) for number in range(3)]
+    tasks = {task.name: task for task in session_tasks(plan, tmp_path, folders)}
+    plans = history_plans(plan)
+    for name, task in tasks.items():
+        place = int(name[-4:]) % 3
+        assert task.arrays == folders[place] / "baselines.arrays"
+        assert task.plan.seed == plans[place].seed
+    more = session_tasks(msgspec.structs.replace(plan, sessions=9), tmp_path, folders)
+    kept = {(task.name, task.seed, task.folder, task.arrays) for task in more}
+    assert {(one.name, one.seed, one.folder, one.arrays) for one in tasks.values()} <= kept
+    for number in range(4):
+        assert tasks[f"fine-{number:04d}"].seed == tasks[f"planted-{number:04d}"].seed
 
 
 def test_a_cut_run_keeps_its_finished_parts(
@@ -243,7 +275,7 @@ def test_a_cut_run_keeps_its_finished_parts(
     monkeypatch.setattr("ifd_fast.evaluation_run.run_suites", cut)
     wanted = Wanted(claims=0, worlds=2, stress=True, skip=("mirrors",))
     with Workers(1) as workers, pytest.raises(KeyboardInterrupt):
-        run_parts(little_plan(), wanted, out, workers)
+        run_parts(two_histories(), wanted, out, workers)
     written = json.loads((out / "evaluation.json").read_text())
     assert written["unfinished"] == ["stress", "worlds"]
     assert written["recall"] == json.loads(json.dumps(document["recall"]))
@@ -268,7 +300,7 @@ def test_the_command_writes_page_and_numbers(
 def test_session_numbers_are_distinct(tmp_path: Path) -> None:
     """Every task of a plan has a number and a folder of its own; only fine ones share seeds."""
     plan = little_plan(sessions=3, power_sessions=3, null_sessions=3, fine_sessions=2)
-    tasks = session_tasks(plan, tmp_path, tmp_path)
+    tasks = session_tasks(plan, tmp_path, [tmp_path])
     assert len({number_of(task) for task in tasks}) == len(tasks) == 11
     assert len({task.folder for task in tasks}) == 11
     seeds = [task.seed for task in tasks if not task.name.startswith("fine")]

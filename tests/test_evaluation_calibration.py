@@ -17,7 +17,7 @@ from ifd_fast import evaluation_calibration
 from ifd_fast.calibration import load_calibration
 from ifd_fast.claims import Track
 from ifd_fast.errors import DataError
-from ifd_fast.evaluating import Workers, claim_plan, claim_tasks, session_tasks
+from ifd_fast.evaluating import Workers, claim_tasks, history_plans, session_tasks
 from ifd_fast.evaluation_calibration import (
     Group,
     Rows,
@@ -69,7 +69,7 @@ def test_a_calibration_is_fitted_to_several_histories(
     rows = rows_that_come_true(truth.confidences)
     monkeypatch.setattr(evaluation_calibration, "wide_rows", lambda _: rows)
     plans = plan_groups(little_plan(sessions=2), 2)
-    groups = [Group(plan, session_tasks(plan, tmp_path, tmp_path)) for plan in plans]
+    groups = [Group(plan, session_tasks(plan, tmp_path, [tmp_path])) for plan in plans]
     path = tmp_path / "calibration.toml"
     fitted, lines = calibrate(groups, path)
     read = load_calibration(path)
@@ -87,16 +87,18 @@ def test_no_session_of_a_calibration_is_an_evaluations(tmp_path: Path) -> None:
     plans = plan_groups(little_plan(seed=1, sessions=160), 8)
     assert sum(plan.sessions for plan in plans) == 160
     ours = {plan.seed for plan in plans}
-    ours |= {task.seed for plan in plans for task in session_tasks(plan, tmp_path, tmp_path)}
+    ours |= {task.seed for plan in plans for task in session_tasks(plan, tmp_path, [tmp_path])}
     assert len(ours) == 8 + 160
     for seed in range(1, 21):
-        plan = little_plan(seed=seed, sessions=200, null_sessions=200, power_sessions=60)
-        tasks = session_tasks(plan, tmp_path, tmp_path)
-        others = [claim_plan(plan, batch) for batch in range(MOST_BATCHES)]
-        for batch, other in enumerate(others):
-            numbers = range(batch * CLAIM_BATCH, (batch + 1) * CLAIM_BATCH)
-            tasks += claim_tasks(other, tmp_path, tmp_path, numbers)
-        histories = {seed, *(other.seed for other in others)}
+        plan = little_plan(
+            seed=seed, sessions=200, null_sessions=200, power_sessions=60, histories=99
+        )
+        folders = [tmp_path] * plan.histories
+        tasks = session_tasks(plan, tmp_path, folders)
+        tasks += claim_tasks(plan, tmp_path, folders, range(CLAIM_BATCH * MOST_BATCHES))
+        histories = {one.seed for one in history_plans(plan)}
         assert not ours & {*histories, *(task.seed for task in tasks)}
     with pytest.raises(DataError, match="planted sessions"):
         plan_groups(little_plan(sessions=3), 4)
+    with pytest.raises(DataError, match="2 histories"):
+        plan_groups(little_plan(sessions=3), 1)

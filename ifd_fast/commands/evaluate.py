@@ -58,8 +58,8 @@ QUICK = (4, 6, 2, 2)
     type=click.Path(path_type=Path, dir_okay=False),
     help="Only fit the confidence's weights, to sessions that no evaluation plays.",
 )
-@click.option("--histories", default=8, show_default=True, type=click.IntRange(2, 99),
-              help="To calibrate: the planted sessions are shared out over so many.")  # fmt: skip
+@click.option("--histories", default=4, show_default=True, type=click.IntRange(1, 99),
+              help="All sessions are dealt out over so many.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="A few sessions, to see that everything works.")
 def evaluate(
     world: str,
@@ -95,6 +95,7 @@ def evaluate(
         world=load_world(world), seed=seed, profile=profile, sessions=counts[0],
         null_sessions=counts[1], power_sessions=counts[2], fine_sessions=counts[3],
         mirrors=1 if quick else 3, history_sessions=history_sessions,
+        histories=1 if quick else histories,
     )  # fmt: skip
     if calibrate is not None:
         _calibrate(plan, histories, out, workers, calibrate)
