@@ -21,6 +21,7 @@ __all__ = ["LazyGroup", "group", "main"]
 COMMANDS: Final = {
     "baseline": ("ifd_fast.commands.baseline:baseline", "Build, show and prune the history."),
     "config": ("ifd_fast.commands.config:config", "Show and check the settings in force."),
+    "cost": ("ifd_fast.commands.cost:cost", "What Databento was paid, and what could be saved."),
     "demo": ("ifd_fast.commands.demo:demo", "Simulate, replay, find: in about a minute."),
     "evaluate": ("ifd_fast.commands.evaluate:evaluate", "Signals against planted truth."),
     "explain": ("ifd_fast.commands.explain:explain", "Rebuild a signal from the record."),

@@ -8,7 +8,9 @@
     - TruncatedError         3  the input ends inside a frame or a record
     - SchemaError            3  valid DBN of another schema, dataset or day
   - AlreadyRunningError      4  another process holds this data directory
+  - RequestError             1  Databento's HTTP API didn't answer, or refused a request
   - CredentialError          5  key, entitlement or budget
+    - BudgetError            5  a request would pass the month's limit
 
 A message names the thing, its value, the bound and the way out.
 """
@@ -19,11 +21,13 @@ from typing import ClassVar
 
 __all__ = [
     "AlreadyRunningError",
+    "BudgetError",
     "ConfigError",
     "CredentialError",
     "DataError",
     "FormatError",
     "IfdError",
+    "RequestError",
     "SchemaError",
     "TruncatedError",
     "UsageError",
@@ -70,7 +74,26 @@ class AlreadyRunningError(IfdError):
     exit_code = 4
 
 
+class RequestError(IfdError):
+    """An answer that didn't come, can't be read, or refuses the request for what it asks.
+
+    `case` is the API's own word for it; `was_refused` says that nothing was or will be sent.
+    """
+
+    case: str = ""
+    was_refused: bool = False
+
+
 class CredentialError(IfdError):
-    """Nothing to do with these credentials: key, entitlement or budget."""
+    """Nothing to do with these credentials: key, entitlement or budget.
+
+    `case` and `was_refused` are those of `RequestError`, where the API refused.
+    """
 
     exit_code = 5
+    case: str = ""
+    was_refused: bool = False
+
+
+class BudgetError(CredentialError):
+    """A request that would pass the month's limit, and was not sent."""

@@ -23,8 +23,19 @@ __all__ = ["KEYS", "SECTIONS", "Key", "Profile", "Value", "check_together", "nea
 
 Value: TypeAlias = float | int | str
 
-SECTIONS: Final = ("market", "windows", "scoring", "baselines", "engine", "distribution", "log")
-_PREFIXED: Final = ("log", "baselines")  # `level` and `path` alone would say nothing in code
+SECTIONS: Final = (
+    "market",
+    "windows",
+    "scoring",
+    "baselines",
+    "engine",
+    "distribution",
+    "databento",
+    "budget",
+    "log",
+)
+# `level`, `path` and `gateway` alone would say nothing in code
+_PREFIXED: Final = ("log", "baselines", "databento", "budget")
 # Only these can change a row; the others say where it runs, how fast, and who hears of it.
 _RULE_SECTIONS: Final = ("market", "windows", "scoring")
 
@@ -118,6 +129,29 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_signals_per_hour: Annotated[
         int, _meta("distribution", "Signals passed on in one hour, at most.", 0, 1_000_000)
     ] = 50
+
+    databento_gateway: Annotated[
+        str, _meta("databento", "Where history, prices and symbols are asked for: an https URL.")
+    ] = "https://hist.databento.com"
+    databento_timeout_s: Annotated[
+        float, _meta("databento", "How long one answer may take.", 0.1, 600.0)
+    ] = 30.0
+
+    budget_limit_usd: Annotated[
+        float, _meta("budget", "What Databento may cost in one month, UTC.", 0.0, 1_000_000.0)
+    ] = 600.0
+    budget_kept_usd: Annotated[
+        float, _meta("budget", "Part of the limit kept for other needs.", 0.0, 1_000_000.0)
+    ] = 150.0
+    budget_expected_usd: Annotated[
+        float, _meta("budget", "What a usual month costs.", 0.0, 1_000_000.0)
+    ] = 450.0
+    budget_alert_share: Annotated[
+        float, _meta("budget", "Share of the limit less what is kept that warns.", 0.0, 1.0)
+    ] = 0.8
+    budget_ledger: Annotated[
+        str, _meta("budget", "The file of what was spent, relative to the working folder.")
+    ] = "outputs/ifd_spending.sqlite"
 
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _meta("log", "What is logged, upwards.")

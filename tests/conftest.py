@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.historical_server import HistoricalServer, make_certificate, serving
 from tests.strategies_scoring import WEIGHTS, weighed_by
 
 __all__ = ["JIT_OFF", "REDUCED", "ROOT", "data_folder"]
@@ -76,3 +77,18 @@ def fixed_weights() -> Iterator[None]:
     """Weigh confidences by the tests' own weights: the package's are fitted anew now and then."""
     with weighed_by(WEIGHTS):
         yield
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the certificate that all servers of these tests share."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def historical(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HistoricalServer]:
+    """Serve Databento's HTTP API on this machine; this process trusts its certificate."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.with_name("cert.pem")))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_name("cert.pem")))
+    with serving(certificate) as server:
+        yield server
