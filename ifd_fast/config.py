@@ -33,6 +33,7 @@ __all__ = [
     "Problem",
     "Settings",
     "check_file",
+    "find_api_key",
     "find_key",
     "load_settings",
     "packaged_profiles",
@@ -162,8 +163,25 @@ def read_api_key(environ: Mapping[str, str] | None = None) -> Secret:
         return parse_api_key(text, "DATABENTO_API_KEY")
     if chosen := variables.get("IFD_API_KEY_FILE"):
         return read_key_file(Path(chosen))
+    return read_key_file(_own_key_file(variables))
+
+
+def find_api_key(environ: Mapping[str, str] | None = None) -> Secret | None:
+    """Return the key as `read_api_key` does, or None where nobody has set one.
+
+    Raises
+    ------
+    CredentialError
+        If one is set, but it can't be read, has another form, or its file is open to others.
+    """
+    variables = os.environ if environ is None else environ
+    named = variables.get("DATABENTO_API_KEY") or variables.get("IFD_API_KEY_FILE")
+    return read_api_key(variables) if named or _own_key_file(variables).exists() else None
+
+
+def _own_key_file(variables: Mapping[str, str]) -> Path:
     home = variables.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return read_key_file(Path(home) / "ifd" / "api_key")
+    return Path(home) / "ifd" / "api_key"
 
 
 def _read_environment(variables: Mapping[str, str], problems: list[Problem]) -> Layer:

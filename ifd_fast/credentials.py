@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import stat
@@ -10,13 +11,21 @@ from typing import Final, NoReturn
 
 from ifd_fast.errors import CredentialError
 
-__all__ = ["KEY_PATTERN", "Secret", "parse_api_key", "read_key_file", "redact_text"]
+__all__ = [
+    "KEY_PATTERN",
+    "Secret",
+    "clean_answer",
+    "parse_api_key",
+    "read_key_file",
+    "redact_text",
+]
 
 HIDDEN: Final = "[secret]"
 KEY_PATTERN: Final = re.compile(r"db-[A-Za-z0-9]{29}")
 # In a text anything that starts like a key goes, cut short or run together as it may be.
 _LIKE_KEY: Final = re.compile(r"db-[A-Za-z0-9]{8,}")
 _KEY_FILE_BYTES_MAX: Final = 1024
+_ANSWER_CHARACTERS: Final = 300
 
 
 class Secret:
@@ -46,6 +55,16 @@ class Secret:
 def redact_text(text: str) -> str:
     """Return `text` with everything that looks like an API key hidden."""
     return _LIKE_KEY.sub(HIDDEN, text)
+
+
+def clean_answer(text: str, key: Secret) -> str:
+    """Return a stranger's text on one line, short, without the key in any form it was sent in."""
+    carried = base64.b64encode(f"{key.reveal()}:".encode()).decode()
+    for secret in (key.reveal(), carried, carried.rstrip("=")):
+        text = text.replace(secret, HIDDEN)
+    text = " ".join(redact_text(text).split())
+    text = "".join(one if one.isprintable() else "?" for one in text).rstrip(". ")
+    return text if len(text) <= _ANSWER_CHARACTERS else text[:_ANSWER_CHARACTERS] + "..."
 
 
 def parse_api_key(text: str, where: str) -> Secret:

@@ -6,13 +6,12 @@ a part of it stands in a message, the key goes out of it, also in the form HTTP 
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from ifd_fast.credentials import HIDDEN, Secret, redact_text
+from ifd_fast.credentials import Secret, clean_answer, redact_text
 from ifd_fast.errors import ConfigError, CredentialError, RequestError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ R = TypeVar("R")
 _TRIES: Final = 3
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 10.0
-_SHOWN_CHARACTERS: Final = 300
 _TRY_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED: Final = {
     401: "The key is not accepted. Copy it again from the Databento portal, or make a new one.",
@@ -122,7 +120,7 @@ class HistoricalApi:
         status = getattr(error, "http_status", None)
         if status is None:
             return self._without_status(what, error)
-        text = self._clean(str(getattr(error, "message", None) or f"HTTP {status}"))
+        text = clean_answer(str(getattr(error, "message", None) or f"HTTP {status}"), self._key)
         refused: CredentialError | RequestError
         if status in _REFUSED:
             way_out = _REFUSED[status]
@@ -130,26 +128,16 @@ class HistoricalApi:
         else:
             way_out = _WAYS_OUT.get(status, "Try again later; see status.databento.com.")
             refused = RequestError(f"{what}: Databento answered {status}: {text}. {way_out}")
-        refused.case = self._clean(_case_of(error))
+        refused.case = clean_answer(_case_of(error), self._key)
         # after a 5xx or 408 nobody knows what the server began to do
         refused.was_refused = 400 <= status < 500 and status != 408
         return refused
 
     def _without_status(self, what: str, error: Exception) -> RequestError:
-        text = self._clean(f"{type(error).__name__}: {error}")
+        text = clean_answer(f"{type(error).__name__}: {error}", self._key)
         if _is_no_answer(error):
             return RequestError(f"{what}: no answer ({text}). Check network, databento.gateway.")
         return RequestError(f"{what}: the answer can't be read ({text}). Is it Databento's?")
-
-    def _clean(self, text: str) -> str:
-        """Return a stranger's text on one line, short, without the key."""
-        key = self._key.reveal()
-        carried = base64.b64encode(f"{key}:".encode()).decode()
-        for secret in (key, carried, carried.rstrip("=")):
-            text = text.replace(secret, HIDDEN)
-        text = " ".join(redact_text(text).split())
-        text = "".join(one if one.isprintable() else "?" for one in text).rstrip(". ")
-        return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
 def open_api(key: Secret, profile: Profile) -> HistoricalApi:

@@ -133,6 +133,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     databento_gateway: Annotated[
         str, _meta("databento", "Where history, prices and symbols are asked for: an https URL.")
     ] = "https://hist.databento.com"
+    databento_live_gateway: Annotated[
+        str, _meta("databento", "Where live data comes from, host:port; {dataset} is filled in.")
+    ] = "{dataset}.lsg.databento.com:13000"
     databento_timeout_s: Annotated[
         float, _meta("databento", "How long one answer may take.", 0.1, 600.0)
     ] = 30.0

@@ -190,7 +190,7 @@ def _condition(state: HistoricalServer, form: dict[str, str]) -> list[dict[str, 
 def _resolve(state: HistoricalServer, form: dict[str, str]) -> dict[str, Any]:
     symbols = form["symbols"].split(",")
     found = [one for one in symbols if one not in state.unknown_symbols]
-    span = {"d0": form["start_date"], "d1": form["end_date"], "s": "42"}
+    span = {"d0": form["start_date"], "d1": form.get("end_date", form["start_date"]), "s": "42"}
     return {
         "result": {one: [span] for one in found},
         "symbols": symbols,

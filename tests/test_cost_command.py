@@ -204,6 +204,14 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke("cost").code == 3
 
 
+def test_the_page_lists_every_field(tmp_path: Path) -> None:
+    """The table of docs/cost.md has the names of the JSON document, but for ledger and month."""
+    lines = (ROOT / "docs" / "cost.md").read_text("utf-8").splitlines()
+    cells = [line.split("|")[1] for line in lines if line.startswith("| `")]
+    names = [name.strip(" `") for cell in cells for name in cell.split(",")]
+    assert names == list(describe_spending(profile_in(tmp_path), "2026-11", NOW_NS))[2:]
+
+
 def test_a_crash_keeps_its_spending(tmp_path: Path) -> None:
     """A process killed between reserving and settling leaves its price in `ifd cost`."""
     script = (
