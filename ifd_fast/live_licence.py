@@ -81,7 +81,7 @@ def _shake_hands(connection: socket.socket, lines: BinaryIO, key: Secret, datase
     response = get_challenge_response(challenge, key.reveal())
     connection.sendall(bytes(AuthenticationRequest(auth=response, dataset=dataset)))
     answer = AuthenticationResponse.parse(_line(lines))
-    if True:
+    if answer.success == "1":
         return Answer(was_granted=True)
     reason = clean_answer(answer.error or "without a reason", key)
     return Answer(was_granted=False, reason=reason, is_busy="limit" in reason.lower())
