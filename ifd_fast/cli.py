@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "doctor": ("ifd_fast.commands.doctor:doctor", "Check machine, settings, data and key."),
     "evaluate": ("ifd_fast.commands.evaluate:evaluate", "Signals against planted truth."),
     "explain": ("ifd_fast.commands.explain:explain", "Rebuild a signal from the record."),
+    "gateway": ("ifd_fast.commands.gateway:gateway", "Serve a market over the live protocol."),
     "replay": ("ifd_fast.commands.replay:replay", "DBN files to windows and signals."),
     "simulate": ("ifd_fast.commands.simulate:simulate", "Write a synthetic market as DBN files."),
     "verify": ("ifd_fast.commands.verify:verify", "Check what runs promise."),
