@@ -1,0 +1,172 @@
+"""A session's connections, fed to one engine: live and the replay of its record do the same here.
+
+Everything depends on the recorded bytes and journal alone, never on how the bytes were cut.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from ifd_fast.accounts import count_engine, count_stream, sum_streams
+from ifd_fast.desks import RecordDesk, count_types
+from ifd_fast.framing import Framer
+from ifd_fast.header import HeaderReader
+from ifd_fast.live_duplicates import DuplicateFilter, delivered_since
+from ifd_fast.live_messages import decode_message
+from ifd_fast.observing import observe
+from ifd_fast.sources import decode_metadata
+from ifd_kernels.layout import RTYPE_ERROR, RTYPE_SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ifd_fast.draining import Drain
+    from ifd_fast.engine import FlowEngine
+    from ifd_fast.framing import Handed
+    from ifd_fast.header import Header
+    from ifd_fast.live_messages import Message
+
+__all__ = ["LiveFeed"]
+
+_OPEN_END_NS: Final = 2**62
+_MESSAGES: Final = frozenset({RTYPE_ERROR, RTYPE_SYSTEM})
+
+
+class LiveFeed:
+    """Feeds connections, one after the other, to an engine; what they bring again is dropped.
+
+    Parameters
+    ----------
+    engine, drain
+        Where bytes go, and what takes the rows.
+    recorded
+        Gives a connection's bytes so far, from its first, by number; asked at a reconnect only.
+    on_message
+        Told of what the gateway says about the session.
+    """
+
+    def __init__(
+        self,
+        engine: FlowEngine,
+        drain: Drain,
+        recorded: Callable[[int], Iterator[NDArray[np.uint8]]],
+        on_message: Callable[[Message], object] | None = None,
+    ) -> None:
+        """Begin before the first connection."""
+        self.engine = engine
+        self.drain = drain
+        self.counts: Counter[str] = Counter()
+        self.streams: list[dict[str, Any]] = []
+        self._recorded = recorded
+        self._on_message = on_message
+        self._handed: Counter[str] = Counter()
+        self._number = 0
+        self._chain = 0  # the connection since which every other replays what it lacks
+        self._joined = False  # that one began with a snapshot
+        self._header = HeaderReader("live stream")
+        self._framer: Framer | None = None
+        self._filter: DuplicateFilter | None = None
+        self._gap_start_ns = -1
+
+    @property
+    def gap_start_ns(self) -> int:
+        """Since when the tape lacks something that no replay brought, ns UTC; -1: nothing."""
+        return self._gap_start_ns
+
+    @property
+    def joined_ns(self) -> int:
+        """Up to when a replay would hold what came in a snapshot instead, ns UTC; -1: never."""
+        if not self._joined:
+            return -1
+        return delivered_since(self._recorded(self._chain), _OPEN_END_NS, joined=True)[2]
+
+    def begin(self, number: int, *, snapshot: bool, skip_from_ns: int | None) -> None:
+        """Begin connection `number`, asked for as its entry in the journal says."""
+        self._end_stream()
+        self._number = number
+        self._header, self._framer, self._filter = HeaderReader("live stream"), None, None
+        if skip_from_ns is not None:
+            before = (self._recorded(one) for one in range(self._chain, number))
+            self._filter = DuplicateFilter.of_connections(before, skip_from_ns, joined=self._joined)
+            return
+        self._chain, self._joined = number, snapshot
+        if self.engine.watermark_ns >= 0:
+            self.drain.drain()
+            self._gap_start_ns = self.engine.watermark_ns
+            self.drain.gaps_ns.append((self._gap_start_ns, _OPEN_END_NS))
+
+    def feed(self, data: NDArray[np.uint8]) -> None:
+        """Take the next bytes of the connection.
+
+        Raises
+        ------
+        FormatError
+            They are not DBN 1 to 3, or can't be walked.
+        """
+        if self._framer is None:
+            header, taken = self._header.feed(data)
+            if header is None:
+                return
+            self._framer = self._begin_records(header)
+            data = data[taken:]
+        if self._filter is not None:
+            data = self._filter.keep(data)
+            if self._filter.is_done:
+                self._end_filter()
+        self.engine.feed(self._framer, data)
+
+    @property
+    def has_header(self) -> bool:
+        """The connection's header is whole: records may follow."""
+        return self._framer is not None
+
+    def close_gap(self, end_ns: int) -> None:
+        """Say where the gap ends; rows found so far are taken first."""
+        self.drain.drain()
+        self.drain.gaps_ns[-1] = (self._gap_start_ns, end_ns)
+        self._gap_start_ns = -1
+
+    def end(self) -> None:
+        """End the last connection; what it left of a record is nobody's."""
+        self._end_stream()
+
+    def account(self) -> dict[str, Any]:
+        """Return what happened to every record so far, of ended connections, as a run counts it."""
+        return {
+            **sum_streams(self.streams),
+            "handed_by_type": dict(self._handed),
+            **count_engine(self.engine),
+        }
+
+    def _begin_records(self, header: Header) -> Framer:
+        desk = RecordDesk(header.version)
+
+        def take(records: list[Handed]) -> None:
+            desk.take(self.engine, records)
+            self._handed.update(count_types(records))
+            if self._on_message is not None:
+                for one in records:
+                    if one.rtype in _MESSAGES:
+                        self._on_message(decode_message(one.data, header.version))
+
+        self.engine.on_records = take
+        observe(self.engine, decode_metadata(header, "live stream"))
+        return Framer(
+            self.engine.state.ring, header.version, ts_out=header.ts_out, offset=len(header.data)
+        )
+
+    def _end_filter(self) -> None:
+        if self._filter is not None:
+            self.counts.update(self._filter.counts)
+        self._filter = None
+
+    def _end_stream(self) -> None:
+        self._end_filter()
+        if self._framer is not None:
+            self.streams.append(count_stream(f"connection {self._number}", self._framer))
+        self._framer = None

@@ -1,0 +1,359 @@
+"""A live session: one loop that receives, records, feeds, and comes back after every loss.
+
+`poll` does one step and never waits longer than it is told. What it decides by a clock goes into
+the journal before it acts, so that the record replayed gives the very same rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import zstandard
+
+from ifd_fast.errors import CredentialError, DataError, IfdError, RequestError
+from ifd_fast.live_backoff import Backoff
+from ifd_fast.live_feed import LiveFeed
+from ifd_fast.live_messages import ErrorCode, SystemCode
+from ifd_fast.live_protocol import LiveConnection, Subscription, Terms, open_connection
+from ifd_fast.live_states import Event, State, StateMachine
+from ifd_fast.session_record import EntryKind
+from ifd_kernels.layout import PUBLISHED, SECOND_NS
+
+if TYPE_CHECKING:
+    from ifd_fast.credentials import Secret
+    from ifd_fast.draining import Drain
+    from ifd_fast.engine import FlowEngine
+    from ifd_fast.live_messages import Message
+    from ifd_fast.session_record import SessionRecord
+
+__all__ = ["Clock", "LiveSession", "LiveSettings", "SystemClock"]
+
+_QUIET_NS: Final = 250_000_000
+_TICK_DELAY_NS: Final = 2 * SECOND_NS
+_STALE_NS: Final = 2 * SECOND_NS  # past a heartbeat's time
+_DEAD_NS: Final = 10 * SECOND_NS
+_LATE_NS: Final = 2 * SECOND_NS
+_IN_TIME_NS: Final = SECOND_NS
+_BESIDE: Final = ("definition", "statistics", "status")  # subscribed to beside mbo
+_REPLAYED: Final = {"definition": 0, "statistics": 0, "status": None}  # from when, at first
+
+
+class Clock(Protocol):
+    """What a session may know of the time."""
+
+    def wall_ns(self) -> int:
+        """Return the time, ns UTC."""
+
+    def monotonic_ns(self) -> int:
+        """Return ns since some start; it never jumps."""
+
+
+class SystemClock:
+    """The clocks of the machine."""
+
+    def wall_ns(self) -> int:
+        """Return the time, ns UTC."""
+        return time.time_ns()
+
+    def monotonic_ns(self) -> int:
+        """Return ns since some start."""
+        return time.monotonic_ns()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """Where to connect, to what, and how."""
+
+    address: tuple[str, int]
+    symbols: tuple[str, ...]
+    terms: Terms = field(default_factory=lambda: Terms("GLBX.MDP3"))
+    seed: int = 0  # of the waits between connections
+
+
+class LiveSession:
+    """Runs one session over as many connections as it takes.
+
+    Parameters
+    ----------
+    engine, drain
+        Where bytes go, and what takes the rows; it is drained here.
+    record
+        Takes bytes and journal.
+    settings, key
+        Where to connect, and who is asking.
+    clock
+        The only clock there is.
+    """
+
+    def __init__(
+        self,
+        engine: FlowEngine,
+        drain: Drain,
+        record: SessionRecord,
+        settings: LiveSettings,
+        key: Secret,
+        clock: Clock | None = None,
+    ) -> None:
+        """Begin unconnected: the first `poll` connects."""
+        self.engine = engine
+        self.drain = drain
+        self.record = record
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.counts: Counter[str] = Counter()
+        self.lag_ns = 0  # of the newest record, as it was received
+        self.notes: list[str] = []  # what went wrong, the latest 100
+        self._key = key
+        self._feed = LiveFeed(engine, drain, record.recorded, self._take_message)
+        self._states = StateMachine(self.clock.monotonic_ns())
+        self._backoff = Backoff(settings.seed)
+        self._connection: LiveConnection | None = None
+        self._heard_ns = 0
+        self._wall_less_monotonic_ns = 0
+        self._replays_left = 0
+        self._may_replay = True
+        self._limited = False  # too many sessions are open
+        self._must_end = False
+        self._refusal: IfdError | None = None
+
+    @property
+    def state(self) -> State:
+        """What the session is doing."""
+        return self._states.state
+
+    @property
+    def may_alert(self) -> bool:
+        """What is found now is of now: somebody may be woken for it."""
+        return self._states.may_alert
+
+    @property
+    def duplicates(self) -> Counter[str]:
+        """Records dropped because connections before delivered them, by kind."""
+        return self._feed.counts
+
+    def account(self) -> dict[str, Any]:
+        """Return what happened to every record so far, as a run counts it."""
+        return self._feed.account()
+
+    def apply(self, event: Event) -> None:
+        """Tell the session's state of something; a change goes into the journal."""
+        before = self._states.state
+        after = self._states.apply(event, self.clock.monotonic_ns())
+        if after is not before:
+            self.record.note(EntryKind.STATE, {"name": str(after)})
+
+    def poll(self, timeout_s: float = 0.0) -> bool:
+        """Do one step; return whether bytes were received. Waits `timeout_s` if there are none.
+
+        Raises
+        ------
+        CredentialError, RequestError
+            The gateway refuses the key or the subscription for good; the session is down.
+        """
+        now_ns = self.clock.monotonic_ns()
+        if self.state is State.DOWN:
+            return False
+        if self._connection is None:
+            if now_ns >= self._backoff.due_ns:
+                self._connect()
+            elif timeout_s:
+                time.sleep(min(timeout_s, (self._backoff.due_ns - now_ns) / SECOND_NS))
+            return False
+        space = self.record.space()
+        if not len(space):
+            self.apply(Event.NO_SPACE)
+            time.sleep(min(timeout_s, 0.001))
+            return False
+        if self._states.is_raised(Event.NO_SPACE):
+            self.apply(Event.SPACE)
+        try:
+            count = self._connection.receive(space)
+        except (OSError, zstandard.ZstdError) as error:
+            self._lose(f"{type(error).__name__}")
+            return False
+        if count is None:
+            self._idle(now_ns)
+            if timeout_s and self._connection is not None:
+                self._connection.wait(timeout_s)
+            return False
+        if count == 0:
+            self._lose("eof")
+            return False
+        self._take(count, now_ns)
+        return True
+
+    def stop(self, reason: str = "stopped") -> None:
+        """End the session: hang up, close what is open, hand on the last rows."""
+        if self.state is State.DOWN and self._connection is None:
+            return
+        self._hang_up(reason)
+        self.apply(Event.STOPPED)
+        self._feed.end()
+        observed_to_ns = self.engine.watermark_ns
+        self.engine.flush()
+        self.drain.drain(observed_to_ns)
+        self.engine.release()
+
+    # --- one connection ---------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        replay_ns = self._replay_from()
+        self._backoff.tried(self.clock.monotonic_ns())
+        wanted = self._subscriptions(replay_ns)
+        try:
+            connection = open_connection(
+                self._key, self.settings.address, self.settings.terms, wanted
+            )
+        except CredentialError:
+            self.stop("refused")
+            raise
+        except RequestError as error:
+            self._note(str(error))
+            self._backoff.lost(self.clock.monotonic_ns(), limited=error.case == "connection_limit")
+            return
+        self.counts["connections"] += 1
+        self._connection = connection
+        self._heard_ns = self.clock.monotonic_ns()
+        self._wall_less_monotonic_ns = self.clock.wall_ns() - self._heard_ns
+        self._replays_left = sum(one.start_ns is not None for one in wanted)
+        snapshot = replay_ns is None
+        self.record.begin_connection(start_ns=replay_ns, snapshot=snapshot, skip_from_ns=replay_ns)
+        self._feed.begin(self.record.position[0], snapshot=snapshot, skip_from_ns=replay_ns)
+        self.apply(Event.ACCEPTED)
+
+    def _replay_from(self) -> int | None:
+        """Return from when on MBO must be sent again; None: begin with a snapshot."""
+        watermark_ns = self.engine.watermark_ns
+        if watermark_ns < 0 or not self._may_replay:
+            return None
+        safe_ns = watermark_ns - self.engine.profile.lateness_ns - SECOND_NS
+        from_ns = safe_ns // SECOND_NS * SECOND_NS
+        return from_ns if from_ns > self._feed.joined_ns else None
+
+    def _subscriptions(self, replay_ns: int | None) -> list[Subscription]:
+        symbols = self.settings.symbols
+        beside = [
+            Subscription(schema, symbols, _REPLAYED[schema] if replay_ns is None else replay_ns)
+            for schema in _BESIDE
+        ]
+        return [*beside, Subscription("mbo", symbols, replay_ns, snapshot=replay_ns is None)]
+
+    def _take(self, count: int, now_ns: int) -> None:
+        self._heard_ns = now_ns
+        data = self.record.received(count)
+        self.counts["bytes"] += count
+        if self._states.is_raised(Event.SILENT):
+            self.apply(Event.HEARD)
+        try:
+            self._feed.feed(data)
+        except DataError as error:
+            self._lose(str(error))
+            return
+        self._close_gap()
+        self.drain.drain_when_full()
+        self._measure_lag()
+        if self._must_end:
+            self._end_refused()
+        elif self.state is State.REPLAYING and self._replays_left <= 0 and self._feed.has_header:
+            self._backoff.worked()
+            self._may_replay = True
+            self.apply(Event.CAUGHT_UP)
+
+    def _idle(self, now_ns: int) -> None:
+        """Find out whether anything stopped, or only time passes: nothing came."""
+        silent_ns = now_ns - self._heard_ns
+        heartbeat_ns = self.settings.terms.heartbeat_s * SECOND_NS
+        if silent_ns > heartbeat_ns + _DEAD_NS:
+            self._lose("silent")
+        elif silent_ns > heartbeat_ns + _STALE_NS:
+            self.apply(Event.SILENT)
+        elif (
+            silent_ns >= _QUIET_NS and self._states.may_tick and -SECOND_NS < self.lag_ns < _LATE_NS
+        ):
+            self._tick(now_ns)
+
+    def _tick(self, now_ns: int) -> None:
+        """Let event time pass the next step, if it is well over by the clock.
+
+        The clock is the monotonic one since the connection began: a wall clock that is set
+        meanwhile can't carry event time with it.
+        """
+        ts_ns = now_ns + self._wall_less_monotonic_ns - _TICK_DELAY_NS
+        step_ns = self.engine.profile.scoring_interval_ns
+        watermark_ns = self.engine.watermark_ns
+        if watermark_ns < 0 or ts_ns // step_ns <= watermark_ns // step_ns:
+            return
+        self.record.note(EntryKind.TICK, {"ts_ns": ts_ns})
+        self.counts["ticks"] += 1
+        self.engine.tick(ts_ns)
+        self.drain.drain_when_full()
+
+    def _close_gap(self) -> None:
+        watermark_ns, start_ns = self.engine.watermark_ns, self._feed.gap_start_ns
+        if 0 <= start_ns < watermark_ns:
+            self.record.note(EntryKind.GAP, {"start_ns": start_ns, "end_ns": watermark_ns})
+            self._feed.close_gap(watermark_ns)
+
+    def _measure_lag(self) -> None:
+        ring = self.engine.state.ring
+        newest = (int(ring.cursor[PUBLISHED]) - 1) & (len(ring.ts_recv_ns) - 1)
+        received_ns = int(ring.ts_recv_ns[newest])
+        if received_ns <= 0:
+            return
+        self.lag_ns = self._heard_ns + self._wall_less_monotonic_ns - received_ns
+        if self.lag_ns > _LATE_NS:
+            self.apply(Event.LATE)
+        elif self.lag_ns < _IN_TIME_NS:
+            self.apply(Event.IN_TIME)
+
+    # --- losses -----------------------------------------------------------------------------
+
+    def _take_message(self, message: Message) -> None:
+        if not message.is_error:
+            if message.code == SystemCode.REPLAY_COMPLETED:
+                self._replays_left -= 1
+            elif message.code == SystemCode.SLOW_READER_WARNING:
+                self.counts["slow_reader_warnings"] += 1
+            return
+        self.counts["gateway_errors"] += 1
+        self._note(f"live gateway: {message.text} (code {message.code})")
+        if not message.is_fatal:
+            return
+        self._must_end = True
+        if message.code in {ErrorCode.AUTH_FAILED, ErrorCode.API_KEY_DEACTIVATED}:
+            self._refusal = CredentialError(f"The live gateway refuses the key: {message.text}")
+        elif message.code == ErrorCode.INVALID_SUBSCRIPTION:
+            self._refusal = RequestError(f"The live gateway refuses to serve: {message.text}")
+        elif message.code == ErrorCode.CONNECTION_LIMIT_EXCEEDED:
+            self._limited = True
+        elif message.code == ErrorCode.REPLAY_AGED_OUT:
+            self._may_replay = False
+
+    def _end_refused(self) -> None:
+        """End a connection after a fatal message, once the bytes before it are applied."""
+        self._must_end = False
+        if self._refusal is not None:
+            self.stop("refused")
+            raise self._refusal
+        self._lose("refused by the gateway")
+
+    def _lose(self, reason: str) -> None:
+        """Give the connection up; the next is due after a wait."""
+        self._hang_up(reason)
+        self.counts["connections_lost"] += 1
+        self._note(f"connection lost: {reason}")
+        self.apply(Event.LOST)
+        self._backoff.lost(self.clock.monotonic_ns(), limited=self._limited)
+        self._limited = False
+
+    def _hang_up(self, reason: str) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            self.record.end_connection(reason)
+
+    def _note(self, text: str) -> None:
+        self.notes = [*self.notes[-99:], text]
