@@ -253,7 +253,7 @@ class LiveSession:
             self._lose(str(error))
             return
         self._close_gap()
-        self.drain.drain_when_full()
+        self._hand_on()
         self._measure_lag()
         if self._must_end:
             self._end_refused()
@@ -289,7 +289,12 @@ class LiveSession:
         self.record.note(EntryKind.TICK, {"ts_ns": ts_ns})
         self.counts["ticks"] += 1
         self.engine.tick(ts_ns)
-        self.drain.drain_when_full()
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Hand on what was found: live, nobody waits until there is more."""
+        if self.engine.pending_count:
+            self.drain.drain()
 
     def _close_gap(self) -> None:
         watermark_ns, start_ns = self.engine.watermark_ns, self._feed.gap_start_ns

@@ -13,6 +13,8 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from ifd_fast.calendar import load_sessions
 from ifd_fast.callbacks import GuardedCallback
 from ifd_fast.config import load_settings
@@ -20,7 +22,7 @@ from ifd_fast.credentials import Secret, parse_api_key
 from ifd_fast.desks import RecordDesk
 from ifd_fast.draining import Drain
 from ifd_fast.engine import FlowEngine
-from ifd_fast.errors import UsageError
+from ifd_fast.errors import CredentialError, UsageError
 from ifd_fast.framing import Framer
 from ifd_fast.header import Header, HeaderReader
 from ifd_fast.metrics import iterate_metrics
@@ -34,10 +36,11 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
 
-    import polars as pl
-
     from ifd_fast.histories import History
+    from ifd_fast.live_running import LiveRunner
+    from ifd_fast.live_session import Clock
     from ifd_fast.metrics import PressureMetrics
+    from ifd_fast.session_record import SessionRecord
     from ifd_fast.signals import InstitutionalSignalV3
 
 __all__ = ["MBOStreamingClient"]
@@ -65,6 +68,8 @@ class MBOStreamingClient:
         Called with each rolling signal: candidates and alerts, as their episodes begin.
     on_error
         Called with (exception, argument) when one of the above raises; None: it is logged.
+    alerts_withheld
+        Alerts of a live session that came out as candidates: it was late, stale or catching up.
     recent
         Metrics of the last five minutes of event time.
     """
@@ -92,6 +97,8 @@ class MBOStreamingClient:
         self._framer: Framer | None = None
         self._finished = False
         self._busy = False
+        self._runner: LiveRunner | None = None
+        self.alerts_withheld = 0
 
     @property
     def on_pressure_metrics(self) -> Callable[[PressureMetrics], object] | None:
@@ -168,6 +175,62 @@ class MBOStreamingClient:
                 self._drain.drain(observed_to_ns)
                 self.engine.release()
 
+    def connect(self, record: SessionRecord | None = None, clock: Clock | None = None) -> None:
+        """Connect to the live gateway; what it sends goes into `record`, None: into memory.
+
+        Raises
+        ------
+        CredentialError
+            There is no key, or the gateway doesn't let it in.
+        RequestError
+            Nobody answers there.
+        """
+        from ifd_fast.live_licence import live_address
+        from ifd_fast.live_protocol import Terms
+        from ifd_fast.live_running import LiveRunner
+        from ifd_fast.live_session import LiveSession, LiveSettings
+        from ifd_fast.session_record import MemoryRecord
+
+        if self.api_key is None:
+            raise CredentialError("A live connection needs `api_key`; none was given.")
+        if self._runner is not None or self._framer is not None or self._finished:
+            raise UsageError("This client has a stream already; make a new MBOStreamingClient.")
+        profile = self.settings.profile
+        dataset = load_universe(profile.universe).dataset
+        settings = LiveSettings(
+            live_address(profile.databento_live_gateway, dataset), self.symbols, Terms(dataset)
+        )
+        session = LiveSession(
+            self.engine, self._drain, record or MemoryRecord(), settings, self.api_key, clock
+        )
+        self._finished = True  # for `feed`: bytes come from the gateway
+        self._runner = LiveRunner(session)
+        self._runner.connect()
+
+    def start(self) -> None:
+        """Run the session in a thread, which calls the callbacks; connects first if need be."""
+        if self._runner is None:
+            self.connect()
+        self._live().start()
+
+    def stop(self) -> None:
+        """End the live session; windows cut short come last, with grade F."""
+        self._live().stop()
+
+    def block_for_close(self, timeout_s: float | None = None) -> None:
+        """Wait until the live session is over; after `timeout_s` it is ended. Raises what did."""
+        self._live().wait(timeout_s)
+
+    @property
+    def state(self) -> str:
+        """What the live session is doing; empty without one."""
+        return "" if self._runner is None else str(self._runner.session.state)
+
+    def _live(self) -> LiveRunner:
+        if self._runner is None:
+            raise UsageError("This client isn't connected: call `connect` first.")
+        return self._runner
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Refuse what can't work: bytes after the end, or from inside a callback."""
@@ -199,6 +262,9 @@ class MBOStreamingClient:
                 self.recent.add(metrics)
                 self._call("on_pressure_metrics", metrics)
         elif name == "signals":
+            if self._runner is not None and not self._runner.session.may_alert:
+                self.alerts_withheld += int(frame["alert"].sum())
+                frame = frame.with_columns(alert=pl.lit(False))
             for signal in iterate_signals(frame):
                 self._call("on_signal", signal)
 

@@ -136,7 +136,9 @@ def settings() -> Settings:
 class Run:
     """One session over a record in memory, driven to where a test wants it."""
 
-    def __init__(self, address: tuple[str, int], wall_ns: int = 0, **terms: Any) -> None:
+    def __init__(
+        self, address: tuple[str, int], wall_ns: int = 0, key: Secret | None = None
+    ) -> None:
         """Make a session that is connected to nothing yet."""
         self.engine = make_engine(settings(), None)
         self.drain = Collector(self.engine)
@@ -146,8 +148,8 @@ class Run:
             self.engine,
             self.drain,
             self.record,
-            LiveSettings(address, ("NQ.OPT", "NQ.FUT"), Terms("GLBX.MDP3", **terms)),
-            Secret(KEY),
+            LiveSettings(address, ("NQ.OPT", "NQ.FUT"), Terms("GLBX.MDP3")),
+            key or Secret(KEY),
             self.clock,
         )
 
