@@ -118,6 +118,8 @@ class LiveFeed:
             data = self._filter.keep(data)
             if self._filter.is_done:
                 self._end_filter()
+                # It holds all that was delivered since it was asked from: no need to look further.
+                self._chain, self._joined = self._number, False
         self.engine.feed(self._framer, data)
 
     @property
