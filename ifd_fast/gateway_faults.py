@@ -18,7 +18,7 @@ import msgspec
 
 from ifd_fast.errors import UsageError
 
-__all__ = ["AT_HANDSHAKE", "KINDS", "Fault", "Faults", "draw_faults", "load_faults"]
+__all__ = ["AT_HANDSHAKE", "KINDS", "Fault", "Faults", "Plan", "draw_faults", "load_faults"]
 
 # While records flow, by what the client sees of it.
 IN_STREAM: Final = (

@@ -24,7 +24,7 @@ from ifd_kernels.layout import (
     UNDEF_PRICE,
 )
 
-__all__ = ["MBO_DTYPE", "snapshot_records"]
+__all__ = ["MBO_DTYPE", "Resting", "snapshot_records"]
 
 SNAPSHOT_FLAGS: Final = 32 | 8  # F_SNAPSHOT, F_BAD_TS_RECV
 LAST: Final = 128
