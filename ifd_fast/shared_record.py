@@ -1,0 +1,195 @@
+"""The engine's side of a record that a keeper makes durable."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+from ifd_fast.errors import AlreadyRunningError, IfdError, UsageError
+from ifd_fast.record_files import connection_file, encode_entry
+from ifd_fast.record_reader import RecordReader, is_record
+from ifd_fast.record_ring import OFFSET_BITS, BlockKind, RecordRing, Word
+from ifd_fast.session_record import Entry, EntryKind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ifd_fast.session_record import Json
+
+__all__ = ["SharedRecord", "ring_path"]
+
+CAPACITY_BYTES: Final = 256 << 20
+CLOSE_S: Final = 30.0
+READ_BYTES: Final = 1 << 20
+
+
+def ring_path(folder: Path) -> Path:
+    """Return where the ring of a record lies: in memory, by the record's own folder."""
+    memory = Path("/dev/shm")  # noqa: S108  # the file is made with mode 0600, and must be new
+    name = "ifd-" + "-".join(folder.resolve().parts[1:]) + ".ring"
+    return (memory if memory.is_dir() else Path(tempfile.gettempdir())) / name
+
+
+class SharedRecord:
+    """A `SessionRecord` in shared memory, kept in `folder` by a process of its own.
+
+    Raises
+    ------
+    AlreadyRunningError
+        Another engine keeps this record, or one left its ring and nobody has taken it up.
+    """
+
+    def __init__(self, folder: Path, capacity_bytes: int = CAPACITY_BYTES) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        path = ring_path(folder)
+        try:
+            self._ring = RecordRing(path, capacity_bytes)
+        except FileExistsError:
+            raise AlreadyRunningError(
+                f"{folder} is being recorded to: its ring {path} is there. End that session, or "
+                "take the ring up with `python -m ifd_fast.keeper` if its keeper was killed too."
+            ) from None
+        self._ring.words[Word.ENGINE_PID] = os.getpid()
+        self._ring.touch()
+        self._connection = _last_connection(folder)
+        self._received = 0
+        self._is_open = False
+        self._keeper = self._start_keeper()
+
+    def begin_connection(
+        self, *, start_ns: int | None, snapshot: bool, skip_from_ns: int | None
+    ) -> None:
+        """Begin the next connection."""
+        if self._is_open:
+            raise UsageError("The connection before must be ended first: call `end_connection`.")
+        self._is_open = True
+        self._connection += 1
+        self._received = 0
+        payload: dict[str, Json] = {
+            "start_ns": start_ns,
+            "snapshot": snapshot,
+            "skip_from_ns": skip_from_ns,
+        }
+        self.note(EntryKind.CONNECTION_BEGIN, payload)
+
+    def space(self) -> memoryview:
+        """Return where the next bytes are to be received; empty: the keeper is behind."""
+        return self._ring.space()
+
+    def received(self, count: int) -> NDArray[np.uint8]:
+        """Take `count` bytes now in `space`; they lie there until they are safe, and longer."""
+        if not self._is_open:
+            raise UsageError("No connection is open: call `begin_connection` first.")
+        block = self._ring.publish(BlockKind.BYTES, self._connection, self._received, count)
+        self._received += count
+        return block.data
+
+    def note(self, kind: EntryKind, payload: Mapping[str, Json]) -> None:
+        """Add an entry to the journal at the present offset."""
+        entry = Entry(self._connection, self._received, kind, dict(payload))
+        self._ring.put(BlockKind.ENTRY, self._connection, self._received, encode_entry(entry))
+
+    def end_connection(self, reason: str) -> None:
+        """End the connection."""
+        if self._is_open:
+            self.note(EntryKind.CONNECTION_END, {"reason": reason})
+        self._is_open = False
+
+    def recorded(self, connection: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield what a connection has received so far: from its file, then from the ring."""
+        tail = int(self._ring.words[Word.TAIL])
+        blocks = [
+            block
+            for block in self._ring.blocks(tail)
+            if block.kind == BlockKind.BYTES and block.connection == connection
+        ]
+        held = self._received if connection == self._connection else None
+        stop = blocks[0].offset if blocks else held
+        path = connection_file(self.folder, connection)
+        if path.is_file():
+            yield from _read_up_to(path, stop)
+        for block in blocks:
+            yield block.data.copy()
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Number of the connection, 0 before the first, and bytes received in it."""
+        return self._connection, self._received
+
+    @property
+    def durable(self) -> tuple[int, int]:
+        """Up to where everything lies safely on disk."""
+        word = int(self._ring.words[Word.DURABLE])
+        return word >> OFFSET_BITS, word & ((1 << OFFSET_BITS) - 1)
+
+    @property
+    def fault(self) -> str:
+        """What keeps the keeper from writing, '' if nothing does."""
+        number = int(self._ring.words[Word.ERRNO])
+        if self._keeper.poll() is not None:
+            return f"the keeper has ended with {self._keeper.returncode}"
+        return os.strerror(number) if number else ""
+
+    def restart_keeper(self) -> None:
+        """Start another keeper if this one is dead; it goes on where that had synced."""
+        if self._keeper.poll() is not None:
+            self._keeper = self._start_keeper()
+
+    def close(self) -> None:
+        """End the record, and wait until all of it is safe.
+
+        Raises IfdError if it isn't in time; the ring is then left for another keeper.
+        """
+        self.end_connection("closed")
+        self._ring.words[Word.CLOSED] = 1
+        try:
+            self._keeper.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:
+            raise IfdError(
+                f"The keeper has not made {self.folder} safe within {CLOSE_S:g} s"
+                f" ({self.fault or 'no reason known'}). The rest lies in {self._ring.path}."
+            ) from None
+
+    def wait_durable(self, timeout_s: float = CLOSE_S) -> bool:
+        """Wait until everything so far is safe; say whether it is."""
+        until_s = time.monotonic() + timeout_s
+        head = int(self._ring.words[Word.HEAD])
+        while int(self._ring.words[Word.TAIL]) < head:
+            if time.monotonic() > until_s:
+                return False
+            time.sleep(0.001)
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def _start_keeper(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "ifd_fast.keeper", str(self._ring.path), str(self.folder)]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def _last_connection(folder: Path) -> int:
+    """Return the number of the last connection that a record knows of, 0 if there is none."""
+    if not is_record(folder):
+        return 0
+    return max((one.connection for one in RecordReader(folder).entries), default=0)
+
+
+def _read_up_to(path: Path, stop: int | None) -> Iterator[NDArray[np.uint8]]:
+    left = path.stat().st_size if stop is None else stop
+    with path.open("rb") as file:
+        while left > 0 and (data := file.read(min(READ_BYTES, left))):
+            left -= len(data)
+            yield np.frombuffer(data, np.uint8)
