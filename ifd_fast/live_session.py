@@ -71,6 +71,7 @@ class LiveSettings:
     symbols: tuple[str, ...]
     terms: Terms = field(default_factory=lambda: Terms("GLBX.MDP3"))
     seed: int = 0  # of the waits between connections
+    market_clock: bool = False  # the feed's own time is the clock: it is of another day
 
 
 class LiveSession:
@@ -217,7 +218,8 @@ class LiveSession:
         self.counts["connections"] += 1
         self._connection = connection
         self._heard_ns = self.clock.monotonic_ns()
-        self._wall_less_monotonic_ns = self.clock.wall_ns() - self._heard_ns
+        if not self.settings.market_clock:
+            self._wall_less_monotonic_ns = self.clock.wall_ns() - self._heard_ns
         self._replays_left = sum(one.start_ns is not None for one in wanted)
         snapshot = replay_ns is None
         self.record.begin_connection(start_ns=replay_ns, snapshot=snapshot, skip_from_ns=replay_ns)
@@ -308,6 +310,9 @@ class LiveSession:
         received_ns = int(ring.ts_recv_ns[newest])
         if received_ns <= 0:
             return
+        if self.settings.market_clock:  # what comes early sets it: the rest is late against that
+            ahead_ns = received_ns - self._heard_ns
+            self._wall_less_monotonic_ns = max(self._wall_less_monotonic_ns, ahead_ns)
         self.lag_ns = self._heard_ns + self._wall_less_monotonic_ns - received_ns
         if self.lag_ns > _LATE_NS:
             self.apply(Event.LATE)

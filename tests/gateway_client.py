@@ -131,7 +131,9 @@ def unpacked(stream: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompressobj().decompress(stream)
 
 
-def order_events(count: int, seed: int = 1, instruments: int = 3) -> NDArray[np.void]:
+def order_events(
+    count: int, seed: int = 1, instruments: int = 3, step_ns: int = 3_000_000
+) -> NDArray[np.void]:
     """Return `count` MBO records of MBO_DTYPE: any actions, few orders and prices, all in time."""
     drawn = np.random.default_rng(seed)
     found = np.zeros(count, MBO_DTYPE)
@@ -144,7 +146,7 @@ def order_events(count: int, seed: int = 1, instruments: int = 3) -> NDArray[np.
     found["action"] = drawn.choice(np.frombuffer(b"ACMTFRN", np.uint8), count, p=shares)
     found["side"] = drawn.choice(np.frombuffer(b"AB", np.uint8), count)
     found["flags"] = 128
-    found["ts_recv"] = START_NS + np.cumsum(drawn.integers(0, 3_000_000, count))
+    found["ts_recv"] = START_NS + np.cumsum(drawn.integers(0, step_ns, count))
     found["ts_event"] = found["ts_recv"] - 1000
     found["sequence"] = np.arange(count)
     cleared = found["action"] == ord("R")

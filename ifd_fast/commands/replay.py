@@ -39,11 +39,16 @@ def replay(
 ) -> None:
     """Replay DBN FILES (.dbn or .dbn.zst), together one stream, to windows and signals.
 
+    A folder that `ifd live` recorded to is replayed with its journal: the session's very rows.
+
     With --out, writes windows.parquet, signals.parquet, facts.parquet, handovers.parquet,
     instruments.parquet, session.json and summary.txt, all of them or none.
     """
     from ifd_fast.replaying import replay as run
 
+    if len(files) == 1 and files[0].is_dir():
+        _replay_record(files[0], profile, baselines, out, quiet=quiet)
+        return
     start(profile, {"window_s": window_s, "window_step_s": window_step_s})
     with progress_bar("replay", quiet=quiet) as progress:
         result = run(
@@ -55,6 +60,22 @@ def replay(
             window_step_s=window_step_s,
             out=out,
             progress=progress,
+        )
+    if not quiet:
+        click.echo(result.summary, nl=False)
+        if out is not None:
+            click.echo(f"written to {out}")
+
+
+def _replay_record(
+    folder: Path, profile: str | None, baselines: Path | None, out: Path | None, *, quiet: bool
+) -> None:
+    from ifd_fast.record_replay import replay_record
+
+    start(profile)
+    with progress_bar("replay", quiet=quiet) as progress:
+        result = replay_record(
+            folder, profile=profile, baselines=baselines, out=out, progress=progress
         )
     if not quiet:
         click.echo(result.summary, nl=False)

@@ -1,0 +1,206 @@
+"""`ifd live`: Databento's live gateway, or a simulated one, to windows and signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ifd_fast.commands.startup import start
+from ifd_fast.errors import CredentialError, IfdError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+    from ifd_fast.config import Settings
+    from ifd_fast.live_session import LiveSettings
+
+__all__ = ["live"]
+
+GATEWAY_S = 120.0
+
+
+@click.command()
+@click.option("--record", default="records/live", show_default=True,
+              type=click.Path(path_type=Path), help="Folder of the record.")  # fmt: skip
+@click.option("--baselines", type=click.Path(path_type=Path), help="Baseline store (DuckDB).")
+@click.option("--profile", help="A packaged profile's name or a file (ifd config show).")
+@click.option("--symbols", help="Parents, by commas [those of the profile's universe].")
+@click.option("--gateway", metavar="HOST:PORT", help="Another gateway, such as an `ifd gateway`.")
+@click.option("--market-clock", is_flag=True,
+              help="The feed's time is the clock: its day is another.")  # fmt: skip
+@click.option("--simulate", metavar="PRESET", help="Start a gateway with this world, and use it.")
+@click.option("--speed", default="20x", show_default=True, help="Of the simulated market.")
+@click.option("--records", type=click.IntRange(min=1), help="Of the --simulate, at most.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="End after so long.")
+@click.option("--core", type=click.IntRange(min=0), help="Pin the engine to this core.")
+@click.option("--busy", is_flag=True, help="Poll without a pause.")
+@click.option("--json", "as_json", is_flag=True, help="Print signals and the end as JSON lines.")
+def live(
+    record: Path,
+    baselines: Path | None,
+    profile: str | None,
+    symbols: str | None,
+    gateway: str | None,
+    market_clock: bool,  # noqa: FBT001  # click passes by name
+    simulate: str | None,
+    speed: str,
+    records: int | None,
+    seconds: float | None,
+    core: int | None,
+    busy: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Run a live session: record it, and print its signals as they come.
+
+    The key comes from DATABENTO_API_KEY, or a file of mode 0600 (docs/settings.md); a simulated
+    market needs none. Ends with Ctrl-C, when told to terminate, or after --seconds. What is in the
+    record can be replayed: `ifd replay RECORD`.
+    """
+    from ifd_fast.histories import StoreHistory
+    from ifd_fast.live_run import LiveRun, Told, pin_to
+
+    settings = start(profile)
+    if simulate is not None and gateway is not None:
+        raise UsageError("Name a --gateway or --simulate one, not both.")
+    history = None if baselines is None else StoreHistory(baselines, settings.profile)
+    with _gateway_of(simulate, speed, records, gateway) as address:
+        is_another_day = market_clock or simulate is not None
+        key, wanted = _wanted(settings, address, symbols, market_clock=is_another_day)
+        if core is not None:
+            pin_to(core)
+        told = Told(lambda frame: _print_signals(frame, as_json=as_json),
+                    lambda state, why: _print_state(state, why, as_json=as_json))  # fmt: skip
+        run = LiveRun(settings, wanted, key, record, told, history=history, is_busy=busy)
+        stopped = _stop_on_signals()
+        until_s = None if seconds is None else time.monotonic() + seconds
+        try:
+            run.run(stopped.is_set, until_s)
+        finally:
+            _print_end(run.describe(), record, as_json=as_json)
+
+
+def _wanted(
+    settings: Settings, address: str | None, symbols: str | None, *, market_clock: bool
+) -> tuple[Any, LiveSettings]:
+    from ifd_fast.config import find_api_key
+    from ifd_fast.credentials import parse_api_key
+    from ifd_fast.gateway_market import TEST_KEY
+    from ifd_fast.live_licence import live_address
+    from ifd_fast.live_protocol import Terms
+    from ifd_fast.live_session import LiveSettings
+    from ifd_fast.universe import load_universe
+
+    profile = settings.profile
+    universe = load_universe(profile.universe)
+    key = find_api_key() if address is None else parse_api_key(TEST_KEY, "the test key")
+    if key is None:
+        raise CredentialError(
+            "There is no API key. Set DATABENTO_API_KEY, or write it to ~/.config/ifd/api_key with "
+            "mode 0600; `ifd live --simulate session` needs none."
+        )
+    return key, LiveSettings(
+        live_address(address or profile.databento_live_gateway, universe.dataset),
+        tuple(symbols.split(",")) if symbols else universe.parents,
+        Terms(universe.dataset),
+        market_clock=market_clock,
+    )
+
+
+@contextlib.contextmanager
+def _gateway_of(
+    simulate: str | None, speed: str, records: int | None, gateway: str | None
+) -> Iterator[str | None]:
+    """Give the gateway's address; a simulated one is a process of its own while this lasts."""
+    if simulate is None:
+        yield gateway
+        return
+    code = "from ifd_fast.cli import main; main()"
+    command = [sys.executable, "-c", code, "gateway", "--simulate", simulate, "--port", "0",
+               "--speed", speed]  # fmt: skip
+    command += [] if records is None else ["--records", str(records)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                          start_new_session=True) as process:  # fmt: skip
+        try:
+            said = "" if process.stdout is None else process.stdout.readline()
+            if not said.startswith("serving"):
+                raise IfdError(f"The simulated gateway did not start: {said.strip() or 'no word'}.")
+            drain = threading.Thread(target=_swallow, args=(process,), daemon=True)
+            drain.start()
+            yield "127.0.0.1:" + said.rpartition("127.0.0.1:")[2].partition(";")[0]
+        finally:
+            process.terminate()
+            process.wait(GATEWAY_S)
+
+
+def _swallow(process: subprocess.Popen[str]) -> None:
+    """Read on, so that the gateway never waits for its own words to be read."""
+    if process.stdout is not None:
+        for _ in process.stdout:
+            pass
+
+
+def _stop_on_signals() -> threading.Event:
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
+
+
+def _print_signals(frame: pl.DataFrame, *, as_json: bool) -> None:
+    from ifd_fast.demonstration import reason_of
+
+    for row in frame.iter_rows(named=True):
+        if as_json:
+            click.echo(json.dumps(row, default=str))
+            continue
+        what = "ALERT" if row["alert"] else "candidate"
+        click.echo(
+            f"{row['timestamp']:%H:%M:%S}  {what:<9} {row['symbol']:<14} "
+            f"{row['dominant_side']:<4} confidence {row['final_confidence']:.2f}, quality "
+            f"{row['quality']}: {reason_of(row)}"
+        )
+    sys.stdout.flush()
+
+
+def _print_state(state: str, why: str, *, as_json: bool) -> None:
+    line = json.dumps({"state": state, "why": why}) if as_json else f"-- {state}  {why}".rstrip()
+    click.echo(line)
+    sys.stdout.flush()
+    _notify(f"STATUS={state}" + ("\nREADY=1" if state == "live" else ""))
+
+
+def _notify(text: str) -> None:
+    """Tell systemd, if it asked to be told."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    import socket
+
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.sendto(text.encode(), "\0" + path[1:] if path.startswith("@") else path)
+
+
+def _print_end(found: dict[str, Any], record: Path, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"end": found}, default=str))
+        return
+    click.echo(
+        f"{found['records']:,} records over {found['connections']} connections "
+        f"({found['connections_lost']} lost), {found['windows']:,} windows; skipped "
+        f"{found['skipped'] or 'none'}; duplicates dropped {found['duplicates'] or 'none'}; "
+        f"alerts withheld {found['alerts_withheld']}"
+    )
+    click.echo(f"rows_digest {found['digests']['rows_digest']}")
+    click.echo(f"recorded in {record}: `ifd replay {record}`")

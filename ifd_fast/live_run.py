@@ -1,0 +1,170 @@
+"""`ifd live`: one engine, its record and keeper, and whoever is told of signals.
+
+Everything here runs between two polls of the session, in the one thread there is. An alert is
+handed on once the bytes it rests on are safe; until then it waits.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from ifd_fast.digests import RunDigests
+from ifd_fast.draining import Drain
+from ifd_fast.live_session import LiveSession
+from ifd_fast.live_states import Event, State
+from ifd_fast.replaying import make_engine
+from ifd_fast.shared_record import SharedRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ifd_fast.config import Settings
+    from ifd_fast.credentials import Secret
+    from ifd_fast.histories import History
+    from ifd_fast.live_session import LiveSettings
+
+__all__ = ["LiveRun", "Told", "pin_to"]
+
+LOOK_S: Final = 0.1  # between looks at the keeper and the state
+QUIET_WAIT_S: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who hears of a run; frames of `signals.SIGNAL_SCHEMA`, all safe on the disk by then."""
+
+    signals: Callable[[pl.DataFrame], object]
+    state: Callable[[str, str], object]  # a state begins; why, where that is known
+
+
+class LiveRun:
+    """One live session from its first connection to its end.
+
+    Parameters
+    ----------
+    settings, history
+        All settings, and the baselines; None: there are none.
+    live, key
+        Where to connect, and who asks.
+    folder
+        Of the record; goes on where an earlier run of it ended.
+    told
+        Who hears.
+    is_busy
+        Poll without a pause: a core's worth of heat for some µs of latency.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        live: LiveSettings,
+        key: Secret,
+        folder: Path,
+        told: Told,
+        *,
+        history: History | None = None,
+        is_busy: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.told = told
+        self.is_busy = is_busy
+        self.digests = RunDigests()
+        self.windows = 0
+        self.alerts_withheld = 0
+        self.engine = make_engine(settings, history)
+        self._drain = Drain(self.engine, self._deliver, {"windows", "signals"})
+        self.record = SharedRecord(folder)
+        self.session = LiveSession(self.engine, self._drain, self.record, live, key)
+        self._held: deque[tuple[tuple[int, int], pl.DataFrame]] = deque()
+        self._state = State.CONNECTING
+        self._looked_s = 0.0
+
+    def run(self, is_stopped: Callable[[], bool], until_s: float | None = None) -> None:
+        """Poll until told to stop, the session is down, or the monotonic clock is at `until_s`.
+
+        Raises
+        ------
+        CredentialError, RequestError
+            The gateway refuses for good. What was received is recorded all the same.
+        """
+        wait_s = 0.0 if self.is_busy else QUIET_WAIT_S
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a collection would be a pause; what the loop makes has no cycles
+        try:
+            while not is_stopped() and self.session.state is not State.DOWN:
+                self.session.poll(wait_s)
+                now_s = time.monotonic()
+                if self._held or now_s - self._looked_s >= LOOK_S:
+                    self._look(now_s)
+                if until_s is not None and now_s >= until_s:
+                    break
+        finally:
+            gc.enable()
+            self._finish()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what happened: every record, connections, states, digests."""
+        session = self.session
+        return {
+            **session.account(),
+            "connections": session.counts["connections"],
+            "connections_lost": session.counts["connections_lost"],
+            "ticks": session.counts["ticks"],
+            "duplicates": dict(session.duplicates),
+            "windows": self.windows,
+            "alerts_withheld": self.alerts_withheld,
+            "digests": self.digests.found,
+            "notes": session.notes,
+        }
+
+    def _deliver(self, name: str, frame: pl.DataFrame) -> None:
+        self.digests.update(name, frame)
+        if name == "windows":
+            self.windows += frame.height
+            return
+        if not self.session.may_alert:
+            self.alerts_withheld += int(frame["alert"].sum())
+            frame = frame.with_columns(alert=pl.lit(False))
+        self._held.append((self.record.position, frame))
+
+    def _look(self, now_s: float) -> None:
+        """Hand on what is safe by now; see how keeper and state are."""
+        durable = self.record.durable
+        while self._held and self._held[0][0] <= durable:
+            self.told.signals(self._held.popleft()[1])
+        if now_s - self._looked_s < LOOK_S:
+            return
+        self._looked_s = now_s
+        fault = self.record.fault
+        if fault:
+            self.session.apply(Event.KEEPER_LOST)
+            self.record.restart_keeper()
+        elif self.session.state is State.DEGRADED:
+            self.session.apply(Event.KEEPER_BACK)
+        if self.session.state is not self._state:
+            self._state = self.session.state
+            notes = self.session.notes
+            self.told.state(str(self._state), fault or (notes[-1] if notes else ""))
+
+    def _finish(self) -> None:
+        self.session.stop()
+        self.record.end_connection("stopped")
+        if self.record.wait_durable():
+            while self._held:
+                self.told.signals(self._held.popleft()[1])
+        self.record.close()
+        self.told.state(str(State.DOWN), "")
+
+
+def pin_to(core: int) -> None:
+    """Keep this process, and what it starts from now on, on one core."""
+    os.sched_setaffinity(0, {core})

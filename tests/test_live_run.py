@@ -1,0 +1,141 @@
+"""A live run whole: gateway, engine, record and keeper; and the record replayed to the same."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from ifd_fast.config import load_settings
+from ifd_fast.credentials import parse_api_key
+from ifd_fast.errors import CredentialError, DataError
+from ifd_fast.gateway import Gateway
+from ifd_fast.gateway_faults import Fault, Faults
+from ifd_fast.gateway_market import TEST_KEY, Market
+from ifd_fast.live_protocol import Terms
+from ifd_fast.live_run import LiveRun, Told
+from ifd_fast.live_session import LiveSettings
+from ifd_fast.record_files import JOURNAL
+from ifd_fast.record_replay import replay_record
+from ifd_fast.shared_record import ring_path
+from tests.gateway_client import little_market
+from tests.strategies_interface import SMALL
+
+if TYPE_CHECKING:
+    from ifd_fast.gateway_tape import Tape
+
+pytestmark = pytest.mark.jit
+SYMBOLS = ("NQ.FUT", "NQ.OPT")
+
+
+def market() -> Tape:
+    """Return two hours of three instruments."""
+    return little_market(3000, step_ns=5_000_000_000)
+
+
+class Heard:
+    """What a run told."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+        self.signals: list[pl.DataFrame] = []
+
+    def told(self) -> Told:
+        """Return who notes it."""
+        return Told(self.signals.append, lambda state, _: self.states.append(state))
+
+
+def run_live(tape: Tape, folder: Path, faults: list[Fault], key: str = TEST_KEY) -> LiveRun:
+    """Run a session over a record until the market has ended; return the run."""
+    profile = folder / "live.toml"
+    profile.write_text(SMALL)
+    with Gateway(Market(tape, faults=Faults(faults))) as gateway:
+        wanted = LiveSettings(
+            ("127.0.0.1", gateway.port), SYMBOLS, Terms("GLBX.MDP3"), market_clock=True
+        )
+        run = LiveRun(
+            load_settings(profile), wanted, parse_api_key(key, "key"), folder / "record",
+            Heard().told(),
+        )  # fmt: skip
+        lost = len(faults) + 1
+        run.run(lambda: run.session.counts["connections_lost"] >= lost)
+    return run
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        [Fault("eof", after_records=900), Fault("cut", after_records=2000)],
+        [Fault("reset", after_records=1500), Fault("fatal", after_records=1501)],
+    ],
+)
+def test_the_record_replayed_gives_the_sessions_rows(tmp_path: Path, faults: list[Fault]) -> None:
+    """Whatever cut it: rows_digest of the record is that of the run, and of an uncut run."""
+    tape = market()
+    run = run_live(tape, tmp_path, faults)
+    digest = run.digests.found["rows_digest"]
+    assert run.windows > 50
+    assert replay_record(tmp_path / "record", profile=tmp_path / "live.toml").rows_digest == digest
+    found = run.describe()
+    assert found["connections"] == len(faults) + 1
+    assert sum(found["duplicates"].values()) > 0 or not faults
+    assert found["applied"]["T"] == (tape.parts[0].rows[:, 38] == ord("T")).sum()
+    assert not ring_path(tmp_path / "record").exists()
+    if faults:
+        (tmp_path / "clean").mkdir()
+        clean = run_live(tape, tmp_path / "clean", [])
+        assert clean.digests.found["facts_digest"] == run.digests.found["facts_digest"]
+
+
+def test_a_refused_key_leaves_a_closed_record(tmp_path: Path) -> None:
+    """The run ends with the gateway's reason; no ring and no keeper stay behind."""
+    with pytest.raises(CredentialError):
+        run_live(market(), tmp_path, [], key="db-Wrong0Wrong0Wrong0Wrong0Wrong0x"[:32])
+    assert not ring_path(tmp_path / "record").exists()
+
+
+def test_a_changed_record_is_refused(tmp_path: Path) -> None:
+    """A byte of a connection, or a journal that was cut: named, not replayed."""
+    run_live(market(), tmp_path, [])
+    record = tmp_path / "record"
+    path = record / "0001.dbn"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    with pytest.raises(DataError, match=r"0001\.dbn"):
+        replay_record(record)
+    path.write_bytes(whole)
+    journal = record / JOURNAL
+    journal.write_bytes(journal.read_bytes()[:-1])
+    with pytest.raises(DataError, match=JOURNAL):
+        replay_record(record)
+
+
+def test_the_command_runs_a_simulated_market(tmp_path: Path) -> None:
+    """`ifd live --simulate` starts its own gateway, ends when told to, and leaves a record."""
+    code = "from ifd_fast.cli import main; main()"
+    command = [
+        sys.executable, "-c", code, "live", "--simulate", "session", "--records", "30000",
+        "--speed", "max", "--json", "--record", str(tmp_path / "record"),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines = []
+            for line in process.stdout:
+                lines.append(json.loads(line))
+                if lines[-1].get("state") == "recovering":  # the market has ended
+                    process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+    end = lines[-1]["end"]
+    assert {"replaying", "down"} <= {one.get("state") for one in lines}
+    assert end["applied"]["T"] > 0
+    assert replay_record(tmp_path / "record").rows_digest == end["digests"]["rows_digest"]
