@@ -35,6 +35,7 @@ __all__ = [
     "check_file",
     "find_api_key",
     "find_key",
+    "find_notify_socket",
     "load_settings",
     "packaged_profiles",
     "parse_text",
@@ -177,6 +178,12 @@ def find_api_key(environ: Mapping[str, str] | None = None) -> Secret | None:
     variables = os.environ if environ is None else environ
     named = variables.get("DATABENTO_API_KEY") or variables.get("IFD_API_KEY_FILE")
     return read_api_key(variables) if named or _own_key_file(variables).exists() else None
+
+
+def find_notify_socket(environ: Mapping[str, str] | None = None) -> str:
+    """Return where systemd wants to be told of states, '' if it doesn't."""
+    variables = os.environ if environ is None else environ
+    return variables.get("NOTIFY_SOCKET", "")
 
 
 def _own_key_file(variables: Mapping[str, str]) -> Path:

@@ -21,7 +21,16 @@ from typing import IO, Any, Final
 from ifd_fast.errors import DataError, FormatError
 from ifd_fast.session_record import Entry, EntryKind
 
-__all__ = ["CHECKS", "JOURNAL", "Group", "RecordFiles", "connection_file", "read_groups"]
+__all__ = [
+    "CHECKS",
+    "JOURNAL",
+    "Group",
+    "RecordFiles",
+    "connection_file",
+    "decode_entry",
+    "encode_entry",
+    "read_groups",
+]
 
 JOURNAL: Final = "journal.jsonl"
 CHECKS: Final = "checks.jsonl"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from ifd_fast.commands.live import print_state
 from ifd_fast.config import load_settings
 from ifd_fast.credentials import parse_api_key
 from ifd_fast.errors import CredentialError, DataError
@@ -139,3 +141,16 @@ def test_the_command_runs_a_simulated_market(tmp_path: Path) -> None:
     assert {"replaying", "down"} <= {one.get("state") for one in lines}
     assert end["applied"]["T"] > 0
     assert replay_record(tmp_path / "record").rows_digest == end["digests"]["rows_digest"]
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a socket to be told on, each state is a status, and live means ready."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "notify"))
+        heard.settimeout(2)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        print_state("replaying", "", as_json=True)
+        assert heard.recv(100) == b"STATUS=replaying"
+        print_state("live", "", as_json=False)
+        assert heard.recv(100) == b"STATUS=live\nREADY=1"
+    print_state("down", "nobody hears", as_json=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from ifd_fast.config import Settings
     from ifd_fast.live_session import LiveSettings
 
-__all__ = ["live"]
+__all__ = ["live", "print_state"]
 
 GATEWAY_S = 120.0
 
@@ -81,7 +80,7 @@ def live(
         if core is not None:
             pin_to(core)
         told = Told(lambda frame: _print_signals(frame, as_json=as_json),
-                    lambda state, why: _print_state(state, why, as_json=as_json))  # fmt: skip
+                    lambda state, why: print_state(state, why, as_json=as_json))  # fmt: skip
         run = LiveRun(settings, wanted, key, record, told, history=history, is_busy=busy)
         stopped = _stop_on_signals()
         until_s = None if seconds is None else time.monotonic() + seconds
@@ -174,7 +173,8 @@ def _print_signals(frame: pl.DataFrame, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _print_state(state: str, why: str, *, as_json: bool) -> None:
+def print_state(state: str, why: str, *, as_json: bool) -> None:
+    """Print that a state begins, and tell systemd if it asked to be told."""
     line = json.dumps({"state": state, "why": why}) if as_json else f"-- {state}  {why}".rstrip()
     click.echo(line)
     sys.stdout.flush()
@@ -183,10 +183,13 @@ def _print_state(state: str, why: str, *, as_json: bool) -> None:
 
 def _notify(text: str) -> None:
     """Tell systemd, if it asked to be told."""
-    path = os.environ.get("NOTIFY_SOCKET")
+    import socket
+
+    from ifd_fast.config import find_notify_socket
+
+    path = find_notify_socket()
     if not path:
         return
-    import socket
 
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
         one.sendto(text.encode(), "\0" + path[1:] if path.startswith("@") else path)
