@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ifd_fast.config import Settings
     from ifd_fast.credentials import Secret
     from ifd_fast.histories import History
-    from ifd_fast.live_session import LiveSettings
+    from ifd_fast.live_session import Clock, LiveSettings
 
 __all__ = ["LiveRun", "Told", "pin_to"]
 
@@ -60,6 +60,8 @@ class LiveRun:
         Who hears.
     is_busy
         Poll without a pause: a core's worth of heat for some µs of latency.
+    clock
+        Stands in for the machine's.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class LiveRun:
         *,
         history: History | None = None,
         is_busy: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.settings = settings
         self.told = told
@@ -82,7 +85,7 @@ class LiveRun:
         self.engine = make_engine(settings, history)
         self._drain = Drain(self.engine, self._deliver, {"windows", "signals"})
         self.record = SharedRecord(folder)
-        self.session = LiveSession(self.engine, self._drain, self.record, live, key)
+        self.session = LiveSession(self.engine, self._drain, self.record, live, key, clock)
         self._held: deque[tuple[tuple[int, int], pl.DataFrame]] = deque()
         self._state = State.CONNECTING
         self._looked_s = 0.0
