@@ -208,6 +208,29 @@ def _decompress(path: str) -> float:
 
 
 @row
+def live(folder: Path) -> list[dict[str, Any]]:
+    """Measure a live session's cost a record from our own gateway, the official client beside."""
+    from bench.live_feed import measure_official, measure_ours, serving
+
+    arguments = workload(folder, "w1", RECORDS)
+    files = [one for one in arguments if one != "--definitions"]
+    with serving(files) as port:
+        ours = measure_ours(port, RECORDS, folder / "record")
+        theirs = measure_official(port, RECORDS // 5)
+    label = f"W1, {RECORDS / 1e6:.0f} M records over loopback, recorded, scored each second"
+    ratio = theirs.cpu_ns / ours.cpu_ns
+    rate = 1e3 / ours.wall_ns
+    return [
+        fact("live: CPU a record, receive to window", "≤ 80 ns", f"{ours.cpu_ns:.0f} ns",
+             ours.cpu_ns <= 80, label),
+        fact("live: against databento.Live with a callback that counts", "≥ 15 x less CPU",
+             f"{ratio:.1f} x less ({theirs.cpu_ns:.0f} ns)", ratio >= 15, "the same gateway"),
+        fact("live: records a second while they come as fast as they are taken", "≥ 1 M",
+             f"{rate:.1f} M", rate >= 1.0, label),
+    ]  # fmt: skip
+
+
+@row
 def linear(folder: Path) -> list[dict[str, Any]]:
     """Measure cost per record at 1, 10 and 100 M records, and the memory it took."""
     costs, peaks = [], []
