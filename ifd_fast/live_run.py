@@ -111,6 +111,7 @@ class LiveRun:
                 if until_s is not None and now_s >= until_s:
                     break
         finally:
+            gc.unfreeze()
             gc.enable()
             self._finish()
 

@@ -40,7 +40,9 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, in the reduced passes, what belongs to the full one only."""
-    left_out = ({"jit"} if JIT_OFF else set()) | ({"slow"} if REDUCED else set())
+    left_out = {"jit"} if JIT_OFF else set()
+    if REDUCED:
+        left_out |= {"slow"} if JIT_OFF else {"slow", "border"}
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:

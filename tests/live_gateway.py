@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,13 @@ class LiveGateway:
     greeting: bytes = GREETING
     refusal: str = ""  # the error it answers instead of letting anyone in
     told: list[bytes] = field(default_factory=list)
+
+    def wait_told(self, count: int) -> list[bytes]:
+        """Return what it was told, once that is `count` lines, or a second has passed."""
+        until_s = time.monotonic() + 1.0
+        while len(self.told) < count and time.monotonic() < until_s:
+            time.sleep(0.001)
+        return self.told
 
 
 @contextmanager

@@ -23,6 +23,8 @@ from ifd_fast.spending import Ledger
 from tests.historical_server import KEY, Fault, HistoricalServer, refusal
 from tests.strategies_interface import market
 
+pytestmark = pytest.mark.border
+
 DAY_NS = 86_400_000_000_000
 NOW_NS = int(dt.datetime(2026, 11, 23, 15, tzinfo=dt.UTC).timestamp()) * 1_000_000_000
 MIDNIGHT_NS = NOW_NS // DAY_NS * DAY_NS

@@ -23,6 +23,8 @@ from ifd_fast.universe import load_universe
 from tests.conftest import ROOT
 from tests.strategies_runs import invoke
 
+pytestmark = pytest.mark.border
+
 HOUR_NS = 3_600_000_000_000
 DAY_NS = 24 * HOUR_NS
 USD = 10**9

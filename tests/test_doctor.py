@@ -26,6 +26,8 @@ from tests.historical_server import KEY, Fault, HistoricalServer, refusal
 from tests.live_gateway import LiveGateway, live_gateway
 from tests.strategies_runs import invoke
 
+pytestmark = pytest.mark.border
+
 CARRIED = base64.b64encode(f"{KEY}:".encode()).decode().rstrip("=")
 OF_KEY = ("key", "dataset", "schemas", "condition", "symbols", "month's cost", "live licence")
 
@@ -96,7 +98,7 @@ def test_all_is_well(servers: Servers) -> None:
     # 27 parents, 23 of 24 hours, 0.531 USD a day of all four schemas
     assert f"${27 * 0.531 * 23 / 24:.2f}" in checks["month's cost"]["found"]
     assert servers.http.count("timeseries.get_range") == 0
-    hello, after = servers.live.told
+    hello, after = servers.live.wait_told(2)
     assert hello.startswith(b"auth=")
     assert after == b""  # hung up before asking for data
 

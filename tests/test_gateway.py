@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from ifd_fast.gateway_tape import Tape
 
+pytestmark = pytest.mark.border
+
 CANARY = "db-Canary0Canary0Canary0Canary0x"
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+pytestmark = pytest.mark.border
+
+
 def whole_records(stream: bytes) -> int:
     """Return how many MBO records came whole."""
     return len(orders_of(stream))

@@ -15,6 +15,8 @@ from ifd_fast.gateway_snapshot import snapshot_records
 from ifd_fast.gateway_tape import Part, Tape
 from tests.gateway_client import DATASET, little_market, order_events
 
+pytestmark = pytest.mark.border
+
 NOW_NS = 1_767_600_000_000_000_000
 
 

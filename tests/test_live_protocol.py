@@ -14,6 +14,8 @@ from ifd_fast.errors import CredentialError, RequestError
 from ifd_fast.live_protocol import LiveConnection, Subscription, Terms, open_connection
 from tests.live_server import KEY, Script, TestGateway, Told, serving
 
+pytestmark = pytest.mark.border
+
 TERMS = Terms("GLBX.MDP3", answer_timeout_s=0.2, connect_timeout_s=1.0)
 PARENTS = tuple(f"Q{number}.OPT" for number in range(501))
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from ifd_fast.live_backoff import Backoff
 from ifd_fast.live_states import Event, State, StateMachine
 
+pytestmark = pytest.mark.border
+
 LIVE = ["accepted", "caught_up"]
 TABLE = [
     ([], "connecting"),

@@ -17,6 +17,8 @@ from ifd_fast.record_reader import RecordReader, is_record
 from ifd_fast.record_ring import BlockKind, RecordRing, Word
 from ifd_fast.session_record import Entry, EntryKind
 
+pytestmark = pytest.mark.border
+
 PIECES = [(1, b"header and records"), (1, b"more of them"), (2, b"after a reconnect")]
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from ifd_fast.errors import DataError, IfdError, UsageError
 from ifd_fast.record_ring import RESERVE_BYTES, BlockKind, RecordRing, Word
 
+pytestmark = pytest.mark.border
+
 NAMES = count()
 
 

@@ -22,6 +22,8 @@ ENGINE = """
 import sys
 from pathlib import Path
 from ifd_fast.shared_record import SharedRecord
+pytestmark = pytest.mark.border
+
 record = SharedRecord(Path(sys.argv[1]), 1 << 21)
 record.begin_connection(start_ns=None, snapshot=True, skip_from_ns=None)
 number = 0

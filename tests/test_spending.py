@@ -33,6 +33,8 @@ from pathlib import Path
 from ifd_fast.errors import BudgetError
 from ifd_fast.spending import Ledger
 from tests.test_spending import CEILING, NOW_NS, REQUEST, usd
+pytestmark = pytest.mark.border
+
 ledger = Ledger(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
