@@ -22,6 +22,8 @@ from ifd_fast.pricing import SCHEMAS, DataRequest, Price
 from ifd_fast.spending import Ledger, month_of
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.border
+
 DAY_NS = 86_400_000_000_000
 NOW_NS = int(dt.datetime(2026, 11, 23, 15, tzinfo=dt.UTC).timestamp()) * 1_000_000_000
 CEILING = 450_000_000_000
@@ -33,8 +35,6 @@ from pathlib import Path
 from ifd_fast.errors import BudgetError
 from ifd_fast.spending import Ledger
 from tests.test_spending import CEILING, NOW_NS, REQUEST, usd
-pytestmark = pytest.mark.border
-
 ledger = Ledger(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
