@@ -162,15 +162,15 @@ class Ledger:
         if "locked" in str(error):
             return AlreadyRunningError(
                 f"Ledger {self.path} was held by another process for {self.wait_s:g} s."
-                " Nothing was sent. Wait until it is done, or end it."
+                " Nothing was written to it. Wait until it is done, or end it."
             )
         if isinstance(error, sqlite3.DatabaseError) and type(error) is sqlite3.DatabaseError:
             return DataError(
-                f"{self.path} is no ledger, or a damaged one ({error}). Nothing was sent."
+                f"{self.path} is no ledger, or a damaged one ({error}). Nothing was written to it."
                 " Put a copy back; without one the month's spending is not known."
             )
         return IfdError(
-            f"Ledger {self.path} can't be used ({error}). Nothing was sent."
+            f"Ledger {self.path} can't be used ({error})."
             " Check its folder, the disk's space, or set budget.ledger."
         )
 
@@ -209,7 +209,7 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     elif version != SCHEMA_VERSION:
         raise DataError(
             f"{path} is a ledger of version {version} or none, this program reads"
-            f" {SCHEMA_VERSION}. Nothing was sent. Set budget.ledger to another file."
+            f" {SCHEMA_VERSION}. Nothing was written to it. Set budget.ledger to another file."
         )
 
 

@@ -216,6 +216,20 @@ def test_a_ledger_that_cannot_be_trusted_stops_everything(tmp_path: Path) -> Non
     assert ledger.total_1e9("2026-11") == 10**9
 
 
+def test_a_ledger_held_after_a_purchase_keeps_it_and_claims_nothing(tmp_path: Path) -> None:
+    """Settling comes after sending: its error must not say that nothing was sent."""
+    ledger = Ledger(tmp_path / "held", wait_s=0.05)
+    number = ledger.reserve(REQUEST, usd(3), CEILING, NOW_NS).id
+    holder = sqlite3.connect(ledger.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(AlreadyRunningError, match="Nothing was written to it") as caught:
+        ledger.settle(number, NOW_NS)
+    holder.close()
+    assert "sent" not in str(caught.value)
+    assert [(one.id, one.is_open) for one in ledger.spent()] == [(number, True)]
+    assert ledger.total_1e9("2026-11") == 3 * 10**9
+
+
 def test_the_schemas_are_databentos() -> None:
     """Every schema that the official client knows can be priced, and no other."""
     assert {str(one) for one in Schema.variants()} == SCHEMAS
