@@ -84,7 +84,7 @@ def _shake_hands(connection: socket.socket, lines: BinaryIO, key: Secret, datase
     if answer.success == "1":
         return Answer(was_granted=True)
     reason = clean_answer(answer.error or "without a reason", key)
-    return Answer(was_granted=False, reason=reason, is_busy="limit" in reason.lower())
+    return Answer(was_granted=False, reason=reason, is_busy="connection limit" in reason.lower())
 
 
 def _line(lines: BinaryIO) -> bytes:
