@@ -17,13 +17,12 @@ from ifd_fast.record_reader import RecordReader
 from ifd_fast.session_record import EntryKind
 from ifd_fast.shared_record import SharedRecord, ring_path
 
+pytestmark = pytest.mark.border
 CAPACITY = 1 << 21
 ENGINE = """
 import sys
 from pathlib import Path
 from ifd_fast.shared_record import SharedRecord
-pytestmark = pytest.mark.border
-
 record = SharedRecord(Path(sys.argv[1]), 1 << 21)
 record.begin_connection(start_ns=None, snapshot=True, skip_from_ns=None)
 number = 0
