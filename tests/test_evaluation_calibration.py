@@ -91,7 +91,7 @@ def test_no_session_of_a_calibration_is_an_evaluations(tmp_path: Path) -> None:
     assert len(ours) == 8 + 160
     for seed in range(1, 21):
         plan = little_plan(
-            seed=seed, sessions=200, null_sessions=200, power_sessions=60, histories=99
+            seed=seed, sessions=200, null_sessions=200, power_sessions=60, histories=9
         )
         folders = [tmp_path] * plan.histories
         tasks = session_tasks(plan, tmp_path, folders)
