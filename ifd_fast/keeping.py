@@ -60,6 +60,7 @@ class RecordKeeper:
                 self._place = block.connection, block.offset + len(block.data)
             else:
                 self.files.append_entry(block.data.tobytes())
+                self._place = block.connection, block.offset
             self._taken = block.end
         return self._taken > before
 

@@ -91,20 +91,35 @@ def decode_entry(line: bytes) -> Entry:
 
 
 def read_groups(folder: Path) -> Iterator[Group]:
-    """Yield the groups that were synced, up to the first line that is cut or altered."""
+    """Yield the groups that were synced; a crash can have cut the last line short.
+
+    Raises
+    ------
+    DataError
+        If a line before the last is not as it was written: no crash leaves that.
+    """
     path = folder / CHECKS
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     for number, line in enumerate(lines):
-        text, _, crc = line.rpartition(b" ")
-        if f"{zlib.crc32(text):08x}".encode() != crc:
+        text = _proven_text(line)
+        if text is None and number == len(lines) - 1:
             return
-        tree = json.loads(text)
-        if tree["group"] != number:
-            return
+        tree = {} if text is None else json.loads(text)
+        if tree.get("group") != number:
+            raise DataError(
+                f"{path}: line {number + 1} is not as it was written. The record was changed, or "
+                "its disk is failing; nothing was cut off."
+            )
         pieces = tuple((int(c), int(o), int(b), int(k)) for c, o, b, k in tree["connections"])
         first, count, journal_crc = tree["journal"]
         ring, position = tree["ring"]
         yield Group(number, pieces, (first, count, journal_crc), (ring, position))
+
+
+def _proven_text(line: bytes) -> bytes | None:
+    """Return a line without its CRC-32, None if that is another."""
+    text, _, crc = line.rpartition(b" ")
+    return text if f"{zlib.crc32(text):08x}".encode() == crc else None
 
 
 @dataclass(slots=True)

@@ -104,6 +104,20 @@ def test_a_byte_that_was_changed_is_found(tmp_path: Path, name: str) -> None:
             RecordReader(tmp_path).verify()
 
 
+def test_a_changed_check_destroys_nothing(tmp_path: Path) -> None:
+    """Any byte of any line but the last: named, to readers and writers, and nothing is cut off."""
+    write_groups(tmp_path)
+    path = tmp_path / CHECKS
+    whole = path.read_bytes()
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir() if one != path}
+    for place in range(whole.rindex(b"{") - 1):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        for opened in (RecordReader, RecordFiles):
+            with pytest.raises(DataError, match=CHECKS):
+                opened(tmp_path)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir() if one != path} == before
+
+
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     """A folder without its files, a line that is no entry, a file that was cut."""
     assert not is_record(tmp_path)
@@ -184,3 +198,15 @@ def test_an_engine_that_died_is_noted(tmp_path: Path) -> None:
     reader = RecordReader(tmp_path / "record")
     assert content(reader) == {1: b"bytes"}
     assert reader.entries == [Entry(1, 5, EntryKind.CONNECTION_END, {"reason": "engine died"})]
+
+
+def test_an_engine_that_died_before_a_connections_first_byte(tmp_path: Path) -> None:
+    """The entry that says so stands behind that connection's beginning, where it died."""
+    ring = RecordRing(tmp_path / "ring", 1 << 20)
+    ring.space()[:5] = b"bytes"
+    ring.publish(BlockKind.BYTES, 1, 0, 5)
+    begin = Entry(2, 0, EntryKind.CONNECTION_BEGIN, {"skip_from_ns": None, "snapshot": True})
+    ring.put(BlockKind.ENTRY, 2, 0, encode(begin))
+    keep_record(ring, tmp_path / "record", engine_alive=lambda: False)
+    end = Entry(2, 0, EntryKind.CONNECTION_END, {"reason": "engine died"})
+    assert RecordReader(tmp_path / "record").entries == [begin, end]
