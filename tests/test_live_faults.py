@@ -27,7 +27,7 @@ from tests.gateway_client import little_market
 from tests.strategies_interface import SMALL
 
 pytestmark = [pytest.mark.jit, pytest.mark.slow]
-SEEDS = int(os.environ.get("IFD_FAULT_SEEDS", "4"))
+SEEDS = int(os.environ.get("FAULT_SEEDS", "4"))
 ENDING = {"eof", "cut", "reset", "fatal", "corrupt", "half_open"}
 RECORDS = 3000
 EVENTS = RECORDS + 3  # and a clear of each instrument, of the snapshot it begins with

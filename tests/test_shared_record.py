@@ -110,7 +110,7 @@ def test_a_killed_keeper_is_replaced(tmp_path: Path) -> None:
     assert data == b"".join(f"{number:03d}".encode() for number in range(20))
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("IFD_KILLS", "4"))))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("KILLS", "4"))))
 def test_an_engine_killed_at_any_moment_loses_nothing(tmp_path: Path, seed: int) -> None:
     """Every line it had received before the kill is in the record, once, in order."""
     command = [sys.executable, "-c", ENGINE, str(tmp_path)]
