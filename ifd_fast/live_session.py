@@ -113,6 +113,8 @@ class LiveSession:
         self._backoff = Backoff(settings.seed)
         self._connection: LiveConnection | None = None
         self._heard_ns = 0
+        # Event time as records last moved it: a tick on a dead connection proves nothing.
+        self._delivered_ns = -1
         self._wall_less_monotonic_ns = 0
         self._replays_left = 0
         self._may_replay = True
@@ -228,10 +230,9 @@ class LiveSession:
 
     def _replay_from(self) -> int | None:
         """Return from when on MBO must be sent again; None: begin with a snapshot."""
-        watermark_ns = self.engine.watermark_ns
-        if watermark_ns < 0 or not self._may_replay:
+        if self._delivered_ns < 0 or not self._may_replay:
             return None
-        safe_ns = watermark_ns - self.engine.profile.lateness_ns - SECOND_NS
+        safe_ns = self._delivered_ns - self.engine.profile.lateness_ns - SECOND_NS
         from_ns = safe_ns // SECOND_NS * SECOND_NS
         return from_ns if from_ns > self._feed.joined_ns else None
 
@@ -249,11 +250,15 @@ class LiveSession:
         self.counts["bytes"] += count
         if self._states.is_raised(Event.SILENT):
             self.apply(Event.HEARD)
+        before_ns = self.engine.watermark_ns
         try:
             self._feed.feed(data)
         except DataError as error:
             self._lose(str(error))
             return
+        finally:
+            if self.engine.watermark_ns > before_ns:
+                self._delivered_ns = self.engine.watermark_ns
         self._close_gap()
         self._hand_on()
         self._measure_lag()
