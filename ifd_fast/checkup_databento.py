@@ -11,9 +11,9 @@ from ifd_fast.calendar import Session, load_sessions
 from ifd_fast.checkup import Check, failed, run_check
 from ifd_fast.checkup_settings import closed_before
 from ifd_fast.config import find_api_key
-from ifd_fast.errors import ConfigError, CredentialError
+from ifd_fast.errors import ConfigError, CredentialError, RequestError
 from ifd_fast.historical import HistoricalApi, open_api
-from ifd_fast.live_licence import ask_licence
+from ifd_fast.live_protocol import Terms, live_address, try_key
 from ifd_fast.pricing import DataRequest, price, shown_usd
 from ifd_fast.savings import READ_SCHEMAS
 from ifd_fast.universe import Universe, load_universe
@@ -175,16 +175,17 @@ def _check_cost(
 
 
 def _check_licence(key: Secret, universe: Universe, profile: Profile) -> Check:
-    answer = ask_licence(
-        key, profile.databento_live_gateway, universe.dataset, profile.databento_timeout_s
-    )
-    if answer.was_granted:
-        return Check("live licence", "ok", f"{universe.dataset}: the gateway let us in")
-    found = f"the gateway refused: {answer.reason}"
-    if answer.is_busy:
-        return Check("live licence", "warning", found, "Close a session that is open elsewhere.")
-    way_out = "Live needs a live licence: see the plans in the Databento portal."
-    return Check("live licence", "failed", found, way_out, of_credentials=True)
+    """Shake hands with the live gateway; what it raises against the key is the verdict."""
+    timeout_s = profile.databento_timeout_s
+    terms = Terms(universe.dataset, connect_timeout_s=timeout_s, answer_timeout_s=timeout_s)
+    address = live_address(profile.databento_live_gateway, universe.dataset)
+    try:
+        try_key(key, address, terms)
+    except RequestError as error:
+        if error.case != "connection_limit":
+            raise
+        return Check("live licence", "warning", str(error))
+    return Check("live licence", "ok", f"{universe.dataset}: the gateway let us in")
 
 
 def _texts(answer: object) -> list[str]:

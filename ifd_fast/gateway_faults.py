@@ -18,7 +18,17 @@ import msgspec
 
 from ifd_fast.errors import UsageError
 
-__all__ = ["AT_HANDSHAKE", "KINDS", "Fault", "Faults", "Plan", "draw_faults", "load_faults"]
+__all__ = [
+    "AT_HANDSHAKE",
+    "FOR_NOW",
+    "IN_STREAM",
+    "KINDS",
+    "Fault",
+    "Faults",
+    "Plan",
+    "draw_faults",
+    "load_faults",
+]
 
 # While records flow, by what the client sees of it.
 IN_STREAM: Final = (
@@ -39,6 +49,7 @@ AT_HANDSHAKE: Final = (
     "aged_out",  # a replay is refused: code 8
     "no_greeting",  # the connection is accepted, and closed without a word
 )
+FOR_NOW: Final = ("connection_limit", "no_greeting")  # of those, what a client tries again after
 KINDS: Final = (*IN_STREAM, *AT_HANDSHAKE)
 STALL_S: Final = 1.0
 
@@ -100,15 +111,23 @@ class Faults:
 
 
 def draw_faults(seed: int, records: int, count: int = 10) -> list[Fault]:
-    """Return `count` faults of the stream, drawn over a tape of `records`; kinds take turns."""
+    """Return `count` faults over a tape of `records`, of the kinds that a client can get over.
+
+    Kinds take turns in an order that is drawn, and so are the places of those in the stream. The
+    connections refused are two of the first `count`.
+    """
     drawn = random.Random(seed)  # noqa: S311  # to be repeated, not to be secret
-    kinds = [kind for kind in IN_STREAM if kind != "half_open"]
+    kinds = [*IN_STREAM, *FOR_NOW]
     drawn.shuffle(kinds)
-    places = sorted(drawn.randrange(max(records, 1)) for _ in range(count))
-    return [
-        Fault(kinds[number % len(kinds)], after_records=place, seconds=drawn.uniform(0.1, 2.0))
-        for number, place in enumerate(places)
-    ]
+    found = []
+    for number in range(count):
+        kind, seconds = kinds[number % len(kinds)], drawn.uniform(0.1, 2.0)
+        place, connection = drawn.randrange(max(records, 1)), drawn.randint(1, count)
+        if kind in FOR_NOW:
+            found.append(Fault(kind, connection=connection))
+        else:
+            found.append(Fault(kind, after_records=place, seconds=seconds))
+    return sorted(found, key=lambda one: one.after_records)
 
 
 def load_faults(text: str, records: int) -> Sequence[Fault]:

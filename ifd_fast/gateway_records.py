@@ -17,18 +17,6 @@ __all__ = [
 
 UNDEF_TIME: Final = 2**64 - 1
 
-HEARTBEAT: Final = 0
-SUBSCRIPTION_ACK: Final = 1
-SLOW_READER_WARNING: Final = 2
-REPLAY_COMPLETED: Final = 3
-
-CONNECTION_LIMIT_EXCEEDED: Final = 3
-SYMBOL_RESOLUTION_FAILED: Final = 4
-INVALID_SUBSCRIPTION: Final = 5
-INTERNAL_ERROR: Final = 6
-SKIPPED_RECORDS: Final = 7
-REPLAY_AGED_OUT: Final = 8
-
 
 class Listed(NamedTuple):
     """One instrument as the gateway knows it."""

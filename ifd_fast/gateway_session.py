@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import select
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from ifd_fast.gateway_sending import Sender
 from ifd_fast.gateway_snapshot import snapshot_records
 from ifd_fast.gateway_symbols import ALL_SYMBOLS
 from ifd_fast.gateway_tape import FOREVER_NS, Cursors, Run
+from ifd_fast.live_messages import ErrorCode, SystemCode
 from ifd_kernels.layout import MBO_BYTES
 
 if TYPE_CHECKING:
@@ -41,6 +42,21 @@ WAIT_S: Final = 0.02  # between looks at the clock, the client and the end
 HANDSHAKE_S: Final = 30.0
 SLOW_S: Final = 5.0  # a client whose socket takes no byte for so long reads too slowly
 TORN: Final = b"\xff" * 24  # no zstd frame; as a record's head, of a type that isn't
+
+
+class _Replay(NamedTuple):
+    """What a subscription asks of the past; `ids` None: of all instruments."""
+
+    schema: str
+    start_ns: int
+    ids: NDArray[np.uint32] | None
+
+    def wants(
+        self, ts_event: NDArray[np.uint64], instrument_id: NDArray[np.uint32]
+    ) -> NDArray[np.bool_]:
+        """Return which records (n,) are asked for."""
+        wanted: NDArray[np.bool_] = ts_event >= np.uint64(self.start_ns)
+        return wanted if self.ids is None else wanted & np.isin(instrument_id, self.ids)
 
 
 class Session:
@@ -127,20 +143,21 @@ class Session:
     def _begin(self, taken: list[SubscriptionRequest]) -> None:
         """Answer subscriptions: acknowledge, map, then send what they ask of the past."""
         now_ns = self.market_ns
-        replays: dict[str, tuple[int, NDArray[np.uint32] | None]] = {}
+        replays: list[_Replay] = []
         for one in taken:
             if not one.schema:
-                self._send_error(records.INVALID_SUBSCRIPTION, one.symbols[0])
+                self._send_error(ErrorCode.INVALID_SUBSCRIPTION, one.symbols[0])
                 raise SessionEndError(f"invalid subscription: {one.symbols[0]}")
             text = f"Subscription request {one.number} for {one.schema} data succeeded"
-            self._send_record(records.encode_system(now_ns, records.SUBSCRIPTION_ACK, text))
+            self._send_record(records.encode_system(now_ns, SystemCode.SUBSCRIPTION_ACK, text))
             ids = self._resolve(one, now_ns)
-            self._want(one.schema, None if ALL_SYMBOLS in one.symbols else ids)
+            mine = None if ALL_SYMBOLS in one.symbols else ids
+            self._want(one.schema, mine)
             if one.snapshot:
                 book = snapshot_records(self._market.tape, self._cursors, ids.tolist(), now_ns)
                 self._send_rows(book.view(np.uint8).reshape(-1, MBO_BYTES))
             if one.start_ns is not None:
-                replays[one.schema] = one.start_ns, self._wanted[one.schema]
+                replays.append(_Replay(one.schema, one.start_ns, mine))
         if replays:
             self._replay(replays)
 
@@ -151,7 +168,7 @@ class Session:
             listed = self._market.symbology.resolve(asked.stype_in, symbol)
             if not listed and symbol != ALL_SYMBOLS:
                 text = f"Failed to resolve symbol: {symbol}"
-                self._send_error(records.SYMBOL_RESOLUTION_FAILED, text)
+                self._send_error(ErrorCode.SYMBOL_RESOLUTION_FAILED, text)
             for one in listed:
                 requested = one.symbol if symbol == ALL_SYMBOLS else symbol
                 self._send_record(records.encode_mapping(one, asked.stype_in, requested, now_ns))
@@ -163,12 +180,15 @@ class Session:
         held = self._wanted.get(schema, np.zeros(0, np.uint32))
         self._wanted[schema] = None if held is None or ids is None else np.union1d(held, ids)
 
-    def _replay(self, replays: dict[str, tuple[int, NDArray[np.uint32] | None]]) -> None:
-        """Send what was captured before the session joined, from each subscription's start on."""
+    def _replay(self, replays: list[_Replay]) -> None:
+        """Send what was captured before the session joined, of each subscription since its start.
+
+        A record that several ask for is sent once.
+        """
         fault = self._market.faults.of_connection(self.number)
         if fault is not None and fault.kind == "aged_out":
             self._market.tell_fault(fault, self)
-            self._send_error(records.REPLAY_AGED_OUT, "Replay data has aged out")
+            self._send_error(ErrorCode.REPLAY_AGED_OUT, "Replay data has aged out")
             raise SessionEndError("replay aged out")
         tape, joined = self._market.tape, self._cursors
         cursors = tape.beginning
@@ -178,18 +198,16 @@ class Session:
                 at >= end for at, end in zip(cursors, joined, strict=True)
             ):
                 break
-            asked = replays.get(tape.parts[run.part].schema)
-            if asked is not None and run.start < stop:
-                part = tape.parts[run.part]
-                rows = part.rows[run.start : stop]
-                kept = part.ts_event[run.start : stop] >= np.uint64(asked[0])
-                if asked[1] is not None:
-                    kept &= np.isin(part.instrument_id[run.start : stop], asked[1])
-                self._send_rows(rows[kept])
+            part, mine = tape.parts[run.part], slice(run.start, max(run.start, stop))
+            kept = np.zeros(mine.stop - mine.start, np.bool_)
+            for one in replays:
+                if one.schema == part.schema:
+                    kept |= one.wants(part.ts_event[mine], part.instrument_id[mine])
+            self._send_rows(part.rows[mine][kept])
             cursors = run.cursors
-        for schema in replays:
+        for schema in dict.fromkeys(one.schema for one in replays):
             text = f"Finished {schema} replay"
-            done = records.encode_system(self.market_ns, records.REPLAY_COMPLETED, text)
+            done = records.encode_system(self.market_ns, SystemCode.REPLAY_COMPLETED, text)
             self._send_record(done)
 
     def _send_next(self) -> bool:
@@ -244,9 +262,9 @@ class Session:
         elif kind == "slow_reader":
             self._warn_slow()
         elif kind == "error":
-            self._send_error(records.SKIPPED_RECORDS, "Skipped records after slow reading")
+            self._send_error(ErrorCode.SKIPPED_RECORDS, "Skipped records after slow reading")
         elif kind == "fatal":
-            self._send_error(records.INTERNAL_ERROR, "Internal error")
+            self._send_error(ErrorCode.INTERNAL_ERROR, "Internal error")
             raise SessionEndError(kind)
         elif kind == "corrupt":
             self._sender().send_unframed(TORN)
@@ -261,7 +279,9 @@ class Session:
 
     def _warn_slow(self) -> None:
         text = "Slow reader detected. Data may be delayed."
-        self._send_record(records.encode_system(self.market_ns, records.SLOW_READER_WARNING, text))
+        self._send_record(
+            records.encode_system(self.market_ns, SystemCode.SLOW_READER_WARNING, text)
+        )
 
     def _send_error(self, code: int, text: str) -> None:
         self._send_record(records.encode_error(self.market_ns, code, text))
@@ -285,7 +305,7 @@ class Session:
     def _wait(self) -> None:
         """Wait for the market or the client; a heartbeat if nothing was sent for the interval."""
         if time.monotonic() - self._sender().sent_at_s >= self._heartbeat_s:
-            beat = records.encode_system(self.market_ns, records.HEARTBEAT, "Heartbeat")
+            beat = records.encode_system(self.market_ns, SystemCode.HEARTBEAT, "Heartbeat")
             self._send_record(beat)
         select.select([self._socket], [], [], WAIT_S)
 

@@ -9,6 +9,7 @@ from ifd_kernels.layout import RTYPE_ERROR
 
 __all__ = ["ErrorCode", "Message", "SystemCode", "decode_message"]
 
+_SENT: Final = slice(8, 16)
 _TEXT: Final = 16
 _V1_TEXT_END: Final = 80
 _SYSTEM_CODE: Final = 319
@@ -49,6 +50,7 @@ class Message(NamedTuple):
     is_error: bool
     code: int
     text: str
+    ts_event_ns: int = -1  # the gateway's time, ns UTC; UNDEF is far beyond any
 
     @property
     def is_fatal(self) -> bool:
@@ -59,12 +61,14 @@ class Message(NamedTuple):
 def decode_message(data: bytes, version: int) -> Message:
     """Return what a system (0x17) or error (0x15) record says; DBN 1 has no codes."""
     is_error = data[1] == RTYPE_ERROR
+    sent_ns = int.from_bytes(data[_SENT], "little")
     if version == 1:
         text = _cut(data[_TEXT:_V1_TEXT_END])
         is_heartbeat = not is_error and text.lower().startswith("heartbeat")
-        return Message(is_error, SystemCode.HEARTBEAT if is_heartbeat else _UNSET, text)
+        code = SystemCode.HEARTBEAT if is_heartbeat else _UNSET
+        return Message(is_error, code, text, sent_ns)
     at = _ERROR_CODE if is_error else _SYSTEM_CODE
-    return Message(is_error, data[at], _cut(data[_TEXT:at]))
+    return Message(is_error, data[at], _cut(data[_TEXT:at]), sent_ns)
 
 
 def _cut(text: bytes) -> str:

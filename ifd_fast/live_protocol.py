@@ -14,15 +14,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import zstandard
 
-from ifd_fast.credentials import clean_answer
-from ifd_fast.errors import CredentialError, RequestError
+from ifd_fast.credentials import clean_answer, redact_text
+from ifd_fast.errors import ConfigError, CredentialError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ifd_fast.credentials import Secret
 
-__all__ = ["LiveConnection", "Subscription", "Terms", "open_connection"]
+__all__ = [
+    "LiveConnection",
+    "Subscription",
+    "Terms",
+    "live_address",
+    "open_connection",
+    "try_key",
+]
 
 _LINE_BYTES_MAX: Final = 8192
 _SYMBOLS_MAX: Final = 500  # in one message
@@ -131,6 +138,33 @@ def open_connection(
         Nobody answers, in time or at all, or not as a live gateway does; `case` is
         "connection_limit" if too many sessions are open.
     """
+    return _connect(key, address, terms, wanted)
+
+
+def try_key(key: Secret, address: tuple[str, int], terms: Terms) -> None:
+    """Shake hands and hang up before asking for anything; raises what `open_connection` does."""
+    _connect(key, address, terms, None).close()
+
+
+def live_address(gateway: str, dataset: str) -> tuple[str, int]:
+    """Return host and port of a dataset's gateway: GLBX.MDP3 is `glbx-mdp3` in its name.
+
+    Raises ConfigError if `gateway` is no host:port.
+    """
+    name = gateway.replace("{dataset}", dataset.lower().replace(".", "-"))
+    host, colon, port = name.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ConfigError(
+            "`databento.live_gateway` must be host:port as in {dataset}.lsg.databento.com:13000,"
+            f" was {redact_text(gateway)!r}."
+        )
+    return host.strip("[]"), int(port)
+
+
+def _connect(
+    key: Secret, address: tuple[str, int], terms: Terms, wanted: Sequence[Subscription] | None
+) -> LiveConnection:
+    """Return a connection that is let in, and has asked for `wanted` unless that is None."""
     where = f"live gateway {address[0]}:{address[1]}"
     try:
         connection = socket.create_connection(address, terms.connect_timeout_s)
@@ -145,8 +179,9 @@ def open_connection(
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
         session_id = _shake_hands(connection, key, terms, where)
-        connection.settimeout(_SUBSCRIBE_S)
-        connection.sendall(_encode_requests(wanted))
+        if wanted is not None:
+            connection.settimeout(_SUBSCRIBE_S)
+            connection.sendall(_encode_requests(wanted))
         return LiveConnection(connection, session_id, compressed=terms.compressed)
     except BaseException as error:
         connection.close()
@@ -187,7 +222,7 @@ def _shake_hands(connection: socket.socket, key: Secret, terms: Terms, where: st
     if answer.success == "1":
         return answer.session_id or ""
     reason = clean_answer(answer.error or "without a reason", key)
-    if "limit" in reason.lower():
+    if "connection limit" in reason.lower():
         limited = RequestError(f"{where}: {reason}. Close another session, or wait.")
         limited.case = "connection_limit"
         raise limited

@@ -13,8 +13,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import polars as pl
-
 from ifd_fast.digests import RunDigests
 from ifd_fast.draining import Drain
 from ifd_fast.live_session import LiveSession
@@ -25,6 +23,8 @@ from ifd_fast.shared_record import SharedRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    import polars as pl
 
     from ifd_fast.config import Settings
     from ifd_fast.credentials import Secret
@@ -81,7 +81,6 @@ class LiveRun:
         self.is_busy = is_busy
         self.digests = RunDigests()
         self.windows = 0
-        self.alerts_withheld = 0
         self.engine = make_engine(settings, history)
         self._drain = Drain(self.engine, self._deliver, {"windows", "signals"})
         self.record = SharedRecord(folder)
@@ -125,7 +124,7 @@ class LiveRun:
             "ticks": session.counts["ticks"],
             "duplicates": dict(session.duplicates),
             "windows": self.windows,
-            "alerts_withheld": self.alerts_withheld,
+            "alerts_withheld": session.counts["alerts_withheld"],
             "digests": self.digests.found,
             "notes": session.notes,
         }
@@ -135,10 +134,7 @@ class LiveRun:
         if name == "windows":
             self.windows += frame.height
             return
-        if not self.session.may_alert:
-            self.alerts_withheld += int(frame["alert"].sum())
-            frame = frame.with_columns(alert=pl.lit(False))
-        self._held.append((self.record.position, frame))
+        self._held.append((self.record.position, self.session.withhold(frame)))
 
     def _look(self, now_s: float) -> None:
         """Hand on what is safe by now; see how keeper and state are."""

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import polars as pl
 import zstandard
 
 from ifd_fast.errors import CredentialError, DataError, IfdError, RequestError
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Clock", "LiveSession", "LiveSettings", "SystemClock"]
 
-_QUIET_NS: Final = 250_000_000
 _TICK_DELAY_NS: Final = 2 * SECOND_NS
 _STALE_NS: Final = 2 * SECOND_NS  # past a heartbeat's time
 _DEAD_NS: Final = 10 * SECOND_NS
@@ -113,8 +113,8 @@ class LiveSession:
         self._backoff = Backoff(settings.seed)
         self._connection: LiveConnection | None = None
         self._heard_ns = 0
-        # Event time as records last moved it: a tick on a dead connection proves nothing.
-        self._delivered_ns = -1
+        self._beat_ns = -1  # the gateway's time of a heartbeat among the bytes at hand
+        self._measured = 0  # events, up to which the lag is known
         self._wall_less_monotonic_ns = 0
         self._replays_left = 0
         self._may_replay = True
@@ -136,6 +136,13 @@ class LiveSession:
     def duplicates(self) -> Counter[str]:
         """Records dropped because connections before delivered them, by kind."""
         return self._feed.counts
+
+    def withhold(self, signals: pl.DataFrame) -> pl.DataFrame:
+        """Return signals as somebody may be told of them now; alerts that are withheld count."""
+        if self.may_alert:
+            return signals
+        self.counts["alerts_withheld"] += int(signals["alert"].sum())
+        return signals.with_columns(alert=pl.lit(value=False))
 
     def account(self) -> dict[str, Any]:
         """Return what happened to every record so far, as a run counts it."""
@@ -230,9 +237,10 @@ class LiveSession:
 
     def _replay_from(self) -> int | None:
         """Return from when on MBO must be sent again; None: begin with a snapshot."""
-        if self._delivered_ns < 0 or not self._may_replay:
+        watermark_ns = self.engine.watermark_ns
+        if watermark_ns < 0 or not self._may_replay:
             return None
-        safe_ns = self._delivered_ns - self.engine.profile.lateness_ns - SECOND_NS
+        safe_ns = watermark_ns - self.engine.profile.lateness_ns - SECOND_NS
         from_ns = safe_ns // SECOND_NS * SECOND_NS
         return from_ns if from_ns > self._feed.joined_ns else None
 
@@ -250,18 +258,17 @@ class LiveSession:
         self.counts["bytes"] += count
         if self._states.is_raised(Event.SILENT):
             self.apply(Event.HEARD)
-        before_ns = self.engine.watermark_ns
         try:
             self._feed.feed(data)
         except DataError as error:
             self._lose(str(error))
             return
-        finally:
-            if self.engine.watermark_ns > before_ns:
-                self._delivered_ns = self.engine.watermark_ns
         self._close_gap()
-        self._hand_on()
         self._measure_lag()
+        self._hand_on()
+        beat_ns, self._beat_ns = self._beat_ns, -1
+        if beat_ns >= 0 and self._states.may_tick:
+            self._tick(beat_ns)
         if self._must_end:
             self._end_refused()
         elif self.state is State.REPLAYING and self._replays_left <= 0 and self._feed.has_header:
@@ -277,18 +284,17 @@ class LiveSession:
             self._lose("silent")
         elif silent_ns > heartbeat_ns + _STALE_NS:
             self.apply(Event.SILENT)
-        elif (
-            silent_ns >= _QUIET_NS and self._states.may_tick and -SECOND_NS < self.lag_ns < _LATE_NS
-        ):
-            self._tick(now_ns)
 
-    def _tick(self, now_ns: int) -> None:
-        """Let event time pass the next step, if it is well over by the clock.
+    def _tick(self, beat_ns: int) -> None:
+        """Let event time pass the next step: a heartbeat of the gateway's `beat_ns` came.
 
-        The clock is the monotonic one since the connection began: a wall clock that is set
-        meanwhile can't carry event time with it.
+        All that was sent before it has arrived, in order, so nothing of 2 s earlier is on its way.
+        Silence by itself proves nothing: the connection may be dead, and what the next one brings
+        from then would come too late. This machine's clock is asked only whether the heartbeat
+        is from its future.
         """
-        ts_ns = now_ns + self._wall_less_monotonic_ns - _TICK_DELAY_NS
+        wall_ns = self._heard_ns + self._wall_less_monotonic_ns
+        ts_ns = min(beat_ns, wall_ns) - _TICK_DELAY_NS
         step_ns = self.engine.profile.scoring_interval_ns
         watermark_ns = self.engine.watermark_ns
         if watermark_ns < 0 or ts_ns // step_ns <= watermark_ns // step_ns:
@@ -311,7 +317,11 @@ class LiveSession:
 
     def _measure_lag(self) -> None:
         ring = self.engine.state.ring
-        newest = (int(ring.cursor[PUBLISHED]) - 1) & (len(ring.ts_recv_ns) - 1)
+        published = int(ring.cursor[PUBLISHED])
+        if published == self._measured:  # a heartbeat says nothing of the records before it
+            return
+        self._measured = published
+        newest = (published - 1) & (len(ring.ts_recv_ns) - 1)
         received_ns = int(ring.ts_recv_ns[newest])
         if received_ns <= 0:
             return
@@ -330,6 +340,8 @@ class LiveSession:
         if not message.is_error:
             if message.code == SystemCode.REPLAY_COMPLETED:
                 self._replays_left -= 1
+            elif message.code == SystemCode.HEARTBEAT:
+                self._beat_ns = message.ts_event_ns
             elif message.code == SystemCode.SLOW_READER_WARNING:
                 self.counts["slow_reader_warnings"] += 1
             return

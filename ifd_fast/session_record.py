@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ifd_fast.errors import UsageError
 
-__all__ = ["Entry", "EntryKind", "MemoryRecord", "SessionRecord"]
+__all__ = ["Entry", "EntryKind", "MemoryRecord", "SessionRecord", "begin_payload"]
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -46,6 +46,13 @@ class Entry:
     offset: int
     kind: EntryKind
     payload: Mapping[str, Json]
+
+
+def begin_payload(
+    *, start_ns: int | None, snapshot: bool, skip_from_ns: int | None
+) -> dict[str, Json]:
+    """Return what the entry of a connection's beginning says."""
+    return {"start_ns": start_ns, "snapshot": snapshot, "skip_from_ns": skip_from_ns}
 
 
 class SessionRecord(Protocol):
@@ -107,11 +114,7 @@ class MemoryRecord:
         self._open = True
         self._received = 0
         self._connections.append([])
-        payload: dict[str, Json] = {
-            "start_ns": start_ns,
-            "snapshot": snapshot,
-            "skip_from_ns": skip_from_ns,
-        }
+        payload = begin_payload(start_ns=start_ns, snapshot=snapshot, skip_from_ns=skip_from_ns)
         self.note(EntryKind.CONNECTION_BEGIN, payload)
 
     def space(self) -> memoryview:

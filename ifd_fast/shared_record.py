@@ -17,7 +17,7 @@ from ifd_fast.errors import AlreadyRunningError, IfdError, UsageError
 from ifd_fast.record_files import connection_file, encode_entry
 from ifd_fast.record_reader import RecordReader, is_record
 from ifd_fast.record_ring import OFFSET_BITS, BlockKind, RecordRing, Word
-from ifd_fast.session_record import Entry, EntryKind
+from ifd_fast.session_record import Entry, EntryKind, begin_payload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,11 +74,7 @@ class SharedRecord:
         self._is_open = True
         self._connection += 1
         self._received = 0
-        payload: dict[str, Json] = {
-            "start_ns": start_ns,
-            "snapshot": snapshot,
-            "skip_from_ns": skip_from_ns,
-        }
+        payload = begin_payload(start_ns=start_ns, snapshot=snapshot, skip_from_ns=skip_from_ns)
         self.note(EntryKind.CONNECTION_BEGIN, payload)
 
     def space(self) -> memoryview:

@@ -13,8 +13,6 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from ifd_fast.calendar import load_sessions
 from ifd_fast.callbacks import GuardedCallback
 from ifd_fast.config import load_settings
@@ -35,6 +33,8 @@ from ifd_fast.universe import load_universe
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Sequence
+
+    import polars as pl
 
     from ifd_fast.histories import History
     from ifd_fast.live_running import LiveRunner
@@ -68,8 +68,6 @@ class MBOStreamingClient:
         Called with each rolling signal: candidates and alerts, as their episodes begin.
     on_error
         Called with (exception, argument) when one of the above raises; None: it is logged.
-    alerts_withheld
-        Alerts of a live session that came out as candidates: it was late, stale or catching up.
     recent
         Metrics of the last five minutes of event time.
     """
@@ -98,7 +96,6 @@ class MBOStreamingClient:
         self._finished = False
         self._busy = False
         self._runner: LiveRunner | None = None
-        self.alerts_withheld = 0
 
     @property
     def on_pressure_metrics(self) -> Callable[[PressureMetrics], object] | None:
@@ -185,8 +182,7 @@ class MBOStreamingClient:
         RequestError
             Nobody answers there.
         """
-        from ifd_fast.live_licence import live_address
-        from ifd_fast.live_protocol import Terms
+        from ifd_fast.live_protocol import Terms, live_address
         from ifd_fast.live_running import LiveRunner
         from ifd_fast.live_session import LiveSession, LiveSettings
         from ifd_fast.session_record import MemoryRecord
@@ -226,6 +222,11 @@ class MBOStreamingClient:
         """What the live session is doing; empty without one."""
         return "" if self._runner is None else str(self._runner.session.state)
 
+    @property
+    def alerts_withheld(self) -> int:
+        """Alerts of a live session that came out as candidates: it was late, or catching up."""
+        return 0 if self._runner is None else self._runner.session.counts["alerts_withheld"]
+
     def _live(self) -> LiveRunner:
         if self._runner is None:
             raise UsageError("This client isn't connected: call `connect` first.")
@@ -262,9 +263,8 @@ class MBOStreamingClient:
                 self.recent.add(metrics)
                 self._call("on_pressure_metrics", metrics)
         elif name == "signals":
-            if self._runner is not None and not self._runner.session.may_alert:
-                self.alerts_withheld += int(frame["alert"].sum())
-                frame = frame.with_columns(alert=pl.lit(False))
+            if self._runner is not None:
+                frame = self._runner.session.withhold(frame)
             for signal in iterate_signals(frame):
                 self._call("on_signal", signal)
 

@@ -10,13 +10,14 @@ import hashlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-__all__ = ["KEY", "Script", "TestGateway", "Told", "serving"]
+from tests.historical_server import KEY
 
-KEY = "db-" + "Canary7" * 4 + "q"
+__all__ = ["Script", "TestGateway", "Told", "serving"]
+
 CHALLENGE = "t7kNhwj4xqR0QYjzFKtBEG2ec2pXJ4FK"
 GREETING = f"lsg_version=0.8.0\ncram={CHALLENGE}\n".encode()
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: nothing lingers, the other side sees a reset
@@ -37,7 +38,7 @@ class Told:
 class Script:
     """What a connection sends, and how it ends: "eof", "reset", or "hold" until the test ends."""
 
-    pieces: Sequence[bytes] = ()
+    pieces: Iterable[bytes] = ()
     end: str = "eof"
 
 

@@ -18,12 +18,12 @@ from ifd_fast import checkup_machine
 from ifd_fast.checkup import Check, exit_code_of, run_check, verdict_of
 from ifd_fast.config import find_api_key
 from ifd_fast.errors import BudgetError, ConfigError, CredentialError
-from ifd_fast.live_licence import live_address
+from ifd_fast.live_protocol import live_address
 from ifd_fast.pricing import DataRequest, Price
 from ifd_fast.spending import Ledger
 from tests.conftest import ROOT
 from tests.historical_server import KEY, Fault, HistoricalServer, refusal
-from tests.live_gateway import LiveGateway, live_gateway
+from tests.live_server import TestGateway, serving
 from tests.strategies_runs import invoke
 
 pytestmark = pytest.mark.border
@@ -51,15 +51,15 @@ class Servers(NamedTuple):
     """Both of Databento's servers."""
 
     http: HistoricalServer
-    live: LiveGateway
+    live: TestGateway
 
 
 @pytest.fixture
 def servers(historical: HistoricalServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
     """Point the settings at local servers, and set the key that they know."""
-    with live_gateway() as live:
+    with serving() as live:
         monkeypatch.setenv("IFD_DATABENTO_GATEWAY", historical.url)
-        monkeypatch.setenv("IFD_DATABENTO_LIVE_GATEWAY", live.address)
+        monkeypatch.setenv("IFD_DATABENTO_LIVE_GATEWAY", f"{live.address[0]}:{live.address[1]}")
         monkeypatch.setenv("IFD_DATABENTO_TIMEOUT_S", "2")
         monkeypatch.setenv("DATABENTO_API_KEY", KEY)
         monkeypatch.setattr("ifd_fast.historical.time.sleep", lambda _: None)
@@ -98,9 +98,8 @@ def test_all_is_well(servers: Servers) -> None:
     # 27 parents, 23 of 24 hours, 0.531 USD a day of all four schemas
     assert f"${27 * 0.531 * 23 / 24:.2f}" in checks["month's cost"]["found"]
     assert servers.http.count("timeseries.get_range") == 0
-    hello, after = servers.live.wait_told(2)
-    assert hello.startswith(b"auth=")
-    assert after == b""  # hung up before asking for data
+    (told,) = servers.live.told
+    assert [next(iter(line)) for line in told.lines] == ["auth"]  # hung up before asking for data
 
 
 def test_without_a_key(historical: HistoricalServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,6 +163,31 @@ def test_replay_is_inclusive_and_goes_over_into_live() -> None:
             assert orders_of(stream).tobytes() == part.rows.tobytes()
 
 
+def test_each_subscription_has_its_own_start() -> None:
+    """Of one schema, a future early and an option late, in either order; none for a third."""
+    tape = little_market()
+    part = tape.parts[0]
+    early, late = int(part.ts_event[200]), int(part.ts_event[1500])
+    future = {"symbols": "NQH6", "start": early}
+    option = {"symbols": "NQH6 C21000", "start": late}
+    other = {"symbols": "NQH6 P21000"}
+    wanted = (part.instrument_id == 1) & (part.ts_event >= np.uint64(early))
+    wanted |= (part.instrument_id == 2) & (part.ts_event >= np.uint64(late))
+    with Gateway(Market(tape, ends=False)) as gateway:
+        with WireClient(gateway.port) as client:  # runs the market to its end
+            client.start({})
+            seen = 0
+            while seen < part.rows.size:
+                seen += len(client.socket.recv(1 << 16))
+        for asked in ((future, option, other), (option, other, future)):
+            with WireClient(gateway.port) as client:
+                client.start(*asked)
+                stream = b""
+                while b"Finished mbo replay" not in stream:
+                    stream += client.socket.recv(1 << 16)
+            assert orders_of(stream).tobytes() == part.rows[wanted].tobytes()
+
+
 def test_a_client_can_subscribe_while_records_flow() -> None:
     """What is subscribed later comes from then on."""
     tape = little_market(300)
@@ -256,12 +281,27 @@ def test_other_machines_are_let_in_only_when_asked_for() -> None:
         Market(little_market(10), speed=0.0)
 
 
-def test_a_client_that_does_not_read_is_warned() -> None:
-    """A session that could not send for long says so, and closing the gateway doesn't hang."""
-    tape = little_market(400_000)
-    with Gateway(Market(tape)) as gateway, WireClient(gateway.port) as client:
+def test_a_client_that_does_not_read_is_warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose socket took no byte for long hears so once it reads; nothing was left out."""
+    monkeypatch.setattr("ifd_fast.gateway_session.SLOW_S", 0.05)
+    told: list[str] = []
+    market = Market(little_market(200_000), log=lambda what, _: told.append(what))
+    with Gateway(market) as gateway, WireClient(gateway.port) as client:
+        client.start({})
+        time.sleep(0.3)
+        records = records_of(client.rest())
+    codes = [code_of(one.data, SYSTEM) for one in records if one.rtype == SYSTEM]
+    assert 2 in codes
+    assert "slow reader" in told
+    assert sum(one.rtype == ORDER for one in records) == 200_000
+
+
+def test_closing_does_not_wait_for_a_client_that_does_not_read() -> None:
+    """A session that is stuck in sending ends with the gateway."""
+    with Gateway(Market(little_market(400_000))) as gateway, WireClient(gateway.port) as client:
         client.start({})
         time.sleep(0.1)
+        assert any(one.name == "ifd-gateway-1" for one in threading.enumerate())
     assert not any(one.name.startswith("ifd-gateway") for one in threading.enumerate())
 
 

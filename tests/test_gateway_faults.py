@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ifd_fast.errors import UsageError
 from ifd_fast.gateway import Gateway
-from ifd_fast.gateway_faults import AT_HANDSHAKE, KINDS, Fault, Faults, draw_faults, load_faults
+from ifd_fast.gateway_faults import (
+    AT_HANDSHAKE,
+    FOR_NOW,
+    IN_STREAM,
+    KINDS,
+    Fault,
+    Faults,
+    draw_faults,
+    load_faults,
+)
 from ifd_fast.gateway_market import Market
 from tests.gateway_client import (
     ERROR,
@@ -148,4 +158,7 @@ def test_a_seed_draws_the_same_faults(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(UsageError, match="--faults"):
             load_faults(str(path), 10)
-    assert {one.kind for seed in range(50) for one in draw_faults(seed, 100)} <= set(KINDS)
+    kinds = Counter(one.kind for seed in range(1000) for one in draw_faults(seed, 100))
+    assert set(kinds) == {*IN_STREAM, *FOR_NOW}
+    assert min(kinds.values()) > 500
+    assert set(KINDS) - set(kinds) == {"auth_refused", "key_deactivated", "aged_out"}

@@ -15,7 +15,8 @@ from ifd_fast.gateway_market import TEST_KEY, Market
 from ifd_fast.metrics import PressureMetrics
 from ifd_fast.streaming import MBOStreamingClient
 from tests.gateway_client import little_market
-from tests.live_server import KEY, TestGateway, serving
+from tests.historical_server import KEY
+from tests.live_server import TestGateway, serving
 from tests.strategies_interface import SMALL, fed
 from tests.test_live_session import Run, live_header, message, records, send
 

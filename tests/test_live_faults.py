@@ -35,7 +35,7 @@ EVENTS = RECORDS + 3  # and a clear of each instrument, of the snapshot it begin
 # joins with a new snapshot. So a clean end, behind which all has arrived, comes before the others.
 FIRST = Fault("eof", after_records=50)
 FASTER = 40
-LONGEST_S = 20.0
+LONGEST_S = 90.0  # the first may have kernels to compile
 
 
 class FastClock:
@@ -80,7 +80,7 @@ def play(folder: Path, faults: list[Fault], *, compressed: bool = False) -> Foun
         until_s = time.monotonic() + LONGEST_S
         run.run(lambda: int(run.engine.state.actions.sum()) >= EVENTS, until_s)
     assert time.monotonic() < until_s, run.session.notes
-    assert market.faults.next_place() is None  # all of them happened
+    assert market.faults.next_place() is None  # all of the stream's happened
     again = replay_record(folder / "record", profile=profile)
     assert again.rows_digest == run.digests.found["rows_digest"]
     found = run.describe()
@@ -111,7 +111,7 @@ def test_a_faulted_session_is_the_clean_one(tmp_path: Path, clean: Found, seed: 
     drawn = [
         msgspec.structs.replace(one, seconds=0.02)
         for one in draw_faults(seed, RECORDS)
-        if one.after_records > FIRST.after_records
+        if one.connection > 1 or one.after_records > FIRST.after_records
     ]
     found = play(tmp_path / "run", [FIRST, *drawn], compressed=seed % 2 == 1)
     check(found, clean)
@@ -123,10 +123,7 @@ def test_each_kind_of_fault_is_survived(tmp_path: Path, clean: Found, kind: str)
     fault = Fault(kind, after_records=RECORDS // 2, seconds=0.02)
     found = play(tmp_path / "run", [FIRST, fault])
     assert found.connections == 2 + (kind in ENDING)
-    if kind == "half_open":  # the clock went on, and what came after it is late, and counted so
-        assert found.trades == clean.trades
-    else:
-        check(found, clean)
+    check(found, clean)
 
 
 @pytest.mark.parametrize("kind", ["connection_limit", "no_greeting"])

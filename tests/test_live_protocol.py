@@ -12,7 +12,8 @@ import zstandard
 from ifd_fast.credentials import Secret
 from ifd_fast.errors import CredentialError, RequestError
 from ifd_fast.live_protocol import LiveConnection, Subscription, Terms, open_connection
-from tests.live_server import KEY, Script, TestGateway, Told, serving
+from tests.historical_server import KEY
+from tests.live_server import Script, TestGateway, Told, serving
 
 pytestmark = pytest.mark.border
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -22,7 +23,8 @@ from ifd_fast.live_session import LiveSession, LiveSettings
 from ifd_fast.live_states import State
 from ifd_fast.replaying import make_engine, replay
 from ifd_fast.session_record import EntryKind, MemoryRecord
-from tests.live_server import KEY, Script, Told, serving
+from tests.historical_server import KEY
+from tests.live_server import Script, Told, serving
 from tests.strategies_interface import OPEN, SECOND, SMALL, event, head, market
 from tests.strategies_wire import mbo
 
@@ -61,10 +63,11 @@ def live_header() -> bytes:
     return bytes(metadata)
 
 
-def message(rtype: int, code: int, text: str) -> bytes:
+def message(rtype: int, code: int, text: str, ts_event_ns: int = 0) -> bytes:
     """Return a system message or an error."""
     body = bytearray(320)
     body[:2] = bytes([80, rtype])
+    body[8:16] = ts_event_ns.to_bytes(8, "little")
     body[16 : 16 + len(text)] = text.encode()
     body[319 if rtype == 0x17 else 318] = code
     return bytes(body)
@@ -245,22 +248,56 @@ def test_a_session_cut_and_resumed_is_the_clean_file(
 
 
 @pytest.mark.jit
-def test_silence_ticks_and_the_record_says_so() -> None:
-    """Live and silent, windows end by the clock; the record replayed ends them alike."""
-    stream = [*records()[:9], event(3_600.5)]
+def test_heartbeats_tick_and_the_record_says_so() -> None:
+    """With one, event time passes to 2 s before it, not past the clock; the record ticks alike."""
+    stream = b"".join([*records()[:9], event(3_600.5)])
     begin = live_header() + b"".join(
         [message(0x17, 3, "Finished definition replay"), message(0x17, 3, "Finished statistics")]
     )
-    with serving(lambda _number, _told: Script([begin, b"".join(stream)], "hold")) as gateway:
+    beats = [
+        message(0x17, 0, "Heartbeat", OPEN + at_s * SECOND) for at_s in (3_606, 3_611, 3_700_000)
+    ]
+    go = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield begin + stream
+        go.wait(5)
+        yield b"".join(beats)
+
+    with serving(lambda _number, _told: Script(pieces(), "hold")) as gateway:
         run = Run(gateway.address, wall_ns=OPEN + 3_601 * SECOND)
-        run.until(lambda: run.session.counts["bytes"] == len(begin) + sum(map(len, stream)))
-        run.until(lambda: run.session.counts["ticks"] > 3, idle_ns=WAIT_NS)
+        sent = len(begin) + len(stream)
+        run.until(lambda: run.session.counts["bytes"] == sent)
+        run.clock.now_ns += 12 * SECOND
+        go.set()
+        run.until(lambda: run.session.counts["bytes"] == sent + sum(map(len, beats)))
         watermark_ns = run.engine.watermark_ns
         result = run.finish()
-    assert watermark_ns > OPEN + 3_601 * SECOND
+    # 2 s before the clock, not before the last heartbeat, which comes from afar
+    assert OPEN + 3_611 * SECOND <= watermark_ns < OPEN + 3_612 * SECOND
+    assert run.session.counts["ticks"] > 0
     again = replayed(run.record, 77)
     assert again.windows.equals(result.windows)
     assert run.session.state is State.DOWN
+
+
+@pytest.mark.jit
+def test_silence_moves_no_time_and_is_no_lag() -> None:
+    """Without a heartbeat nothing is proven; one that comes late says nothing of older records."""
+    begin = live_header() + message(0x17, 3, "Finished") * 2
+    stream = b"".join([*records()[:9], event(3_600.5)])
+    wall_ns = OPEN + 3_601 * SECOND
+    with serving(lambda _number, _told: Script([begin, stream], "hold")) as gateway:
+        run = Run(gateway.address, wall_ns=wall_ns)
+        run.until(lambda: run.session.counts["bytes"] == len(begin) + len(stream))
+        assert run.session.state is State.LIVE
+        watermark_ns, until_ns = run.engine.watermark_ns, run.clock.now_ns + 5 * SECOND
+        run.until(lambda: run.clock.now_ns > until_ns, idle_ns=WAIT_NS)
+        assert run.engine.watermark_ns == watermark_ns
+        lag_ns = run.session.lag_ns
+        run.session._take(0, run.clock.now_ns)  # as a heartbeat would
+        assert run.session.lag_ns == lag_ns
+        run.session.stop()
 
 
 def test_a_silent_gateway_is_stale_then_left() -> None:
@@ -332,12 +369,16 @@ def test_no_room_is_lagging_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch)
 
 def test_messages_are_read_as_the_library_reads_them() -> None:
     """Codes and texts of system messages and errors stand where databento_dbn puts them."""
-    from ifd_fast.live_messages import decode_message
+    from ifd_fast.live_messages import Message, decode_message
 
     system = bytes(dbn.SystemMsg(1, "Finished mbo replay", code=dbn.SystemCode.from_int(3)))
     error = bytes(dbn.ErrorMsg(1, "aged out", is_last=True, code=dbn.ErrorCode.from_int(8)))
-    assert decode_message(system[:320], 3) == (False, 3, "Finished mbo replay")
-    assert decode_message(error[:320], 3) == (True, 8, "aged out")
+    assert decode_message(system[:320], 3) == Message(
+        is_error=False, code=3, text="Finished mbo replay", ts_event_ns=1
+    )
+    assert decode_message(error[:320], 3) == Message(
+        is_error=True, code=8, text="aged out", ts_event_ns=1
+    )
     assert decode_message(error[:320], 3).is_fatal
     assert not decode_message(message(0x15, 4, "NQX.OPT unknown"), 3).is_fatal
     assert decode_message(b"\x14\x17" + bytes(14) + b"Heartbeat".ljust(64, b"\0"), 1).code == 0

@@ -108,7 +108,7 @@ def test_byte_by_byte(profile: Path) -> None:
 
 
 @given(st.lists(st.integers(0, 2**31), max_size=30))
-@settings(max_examples=2 if JIT_OFF else 8)  # 8 s each without the compiler
+@settings(max_examples=8)
 def test_any_chunking(tmp_path_factory: pytest.TempPathFactory, places: list[int]) -> None:
     """However the stream is cut, each callback gets the same, in the same order."""
     path = tmp_path_factory.mktemp("chunks") / "small.toml"

@@ -96,8 +96,7 @@ def _wanted(
     from ifd_fast.config import find_api_key
     from ifd_fast.credentials import parse_api_key
     from ifd_fast.gateway_market import TEST_KEY
-    from ifd_fast.live_licence import live_address
-    from ifd_fast.live_protocol import Terms
+    from ifd_fast.live_protocol import Terms, live_address
     from ifd_fast.live_session import LiveSettings
     from ifd_fast.universe import load_universe
 
