@@ -212,13 +212,12 @@ def live(folder: Path) -> list[dict[str, Any]]:
     """Measure a live session's cost a record from our own gateway, the official client beside."""
     from bench.live_feed import measure_official, measure_ours, serving
 
-    records = RECORDS // 5
-    arguments = workload(folder, "w1", records)
+    arguments = workload(folder, "w1", RECORDS)
     files = [one for one in arguments if one != "--definitions"]
     with serving(files) as port:
-        ours = measure_ours(port, records * 9 // 10, folder / "record")  # not all have a parent
-        theirs = measure_official(port, records // 5)
-    label = f"W1, {records / 1e6:.0f} M records over loopback, recorded, scored each second"
+        ours = measure_ours(port, RECORDS * 9 // 10, folder / "record")  # not all have a parent
+        theirs = measure_official(port, RECORDS // 5)
+    label = f"W1, {RECORDS / 1e6:.0f} M records over loopback, recorded, scored each second"
     ratio = theirs.cpu_ns / ours.cpu_ns
     rate = 1e3 / ours.wall_ns
     return [

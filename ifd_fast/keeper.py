@@ -14,16 +14,20 @@ from ifd_fast.keeping import keep_record
 from ifd_fast.logs import set_up_logging
 from ifd_fast.record_ring import RecordRing, Word
 
-__all__ = ["is_alive", "main"]
+__all__ = ["main", "started_at"]
 
 
-def is_alive(pid: int) -> bool:
-    """Say whether a process of this number runs, and is no corpse that nobody has looked at."""
+def started_at(pid: int) -> int:
+    """Return when a process began, in clock ticks since boot; 0 if there is none, or a corpse.
+
+    Without /proc it is 1 while a process of that number answers.
+    """
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
-        return _answers(pid)
-    return state != "Z"
+        return 0 if Path("/proc/self/stat").exists() else int(_answers(pid))
+    fields = text.rpartition(")")[2].split()
+    return 0 if fields[0] == "Z" else int(fields[19])
 
 
 def _answers(pid: int) -> bool:
@@ -33,7 +37,7 @@ def _answers(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return not Path("/proc/self/stat").exists()
+    return True
 
 
 def main(arguments: list[str]) -> int:
@@ -43,8 +47,8 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     ring_path, folder = Path(arguments[0]), Path(arguments[1])
     ring = RecordRing(ring_path)
-    engine = int(ring.words[Word.ENGINE_PID])
-    keep_record(ring, folder, engine_alive=lambda: is_alive(engine))
+    engine, began = (int(ring.words[word]) for word in (Word.ENGINE_PID, Word.ENGINE_START))
+    keep_record(ring, folder, engine_alive=lambda: started_at(engine) == began)
     ring_path.unlink(missing_ok=True)
     return 0
 

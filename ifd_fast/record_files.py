@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -124,7 +125,7 @@ def _proven_text(line: bytes) -> bytes | None:
 
 @dataclass(slots=True)
 class RecordFiles:
-    """The files of `folder`, open for what comes next; what no group proves is cut off first.
+    """The files of `folder`, open for what comes next; what no group proves is set aside first.
 
     A write that fails leaves everything as of the last group: `go_back` goes there.
     """
@@ -163,11 +164,13 @@ class RecordFiles:
             journal_end = group.journal[0] + group.journal[1]
             checks_end += len(group.line())
             self._number = group.number + 1
+        aside = most is None  # else it is what this process wrote, and will write again
         for path in sorted(self.folder.glob("[0-9][0-9][0-9][0-9].dbn")):
             connection = int(path.stem)
-            self._connections[connection] = self._open(path, ends.get(connection, 0))
-        self._journal = self._open(self.folder / JOURNAL, journal_end)
-        self._checks = self._open(self.folder / CHECKS, checks_end)
+            end = ends.get(connection, 0)
+            self._connections[connection] = self._open(path, end, aside=aside)
+        self._journal = self._open(self.folder / JOURNAL, journal_end, aside=aside)
+        self._checks = self._open(self.folder / CHECKS, checks_end, aside=aside)
 
     def append(self, connection: int, data: Any) -> None:
         """Write bytes of a connection behind what it has."""
@@ -213,7 +216,7 @@ class RecordFiles:
         self._connections.clear()
         self._journal = self._checks = None
 
-    def _open(self, path: Path, end: int) -> _Open:
+    def _open(self, path: Path, end: int, *, aside: bool = False) -> _Open:
         is_new = not path.exists()
         path.touch()
         if is_new:
@@ -223,7 +226,9 @@ class RecordFiles:
             raise DataError(
                 f"{path}: has {size:,} bytes, {end:,} were proven to be there. It was cut since."
             )
-        self.cut_bytes += size - end
+        if size > end and aside:
+            _set_aside(path, end)
+            self.cut_bytes += size - end
         file = self.open_file(path)
         file.truncate(end)
         file.seek(end)
@@ -233,6 +238,15 @@ class RecordFiles:
         if one is None:
             raise DataError(f"{self.folder}: the record is closed.")
         return one
+
+
+def _set_aside(path: Path, end: int) -> None:
+    """Copy what lies behind `end` into a file of its own, `<name>.cut`, behind what is there."""
+    with path.open("rb") as file, path.with_name(f"{path.name}.cut").open("ab") as cut:
+        file.seek(end)
+        shutil.copyfileobj(file, cut)
+        cut.flush()
+        os.fsync(cut.fileno())
 
 
 def _write(one: _Open, data: Any) -> None:

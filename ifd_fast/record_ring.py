@@ -58,6 +58,7 @@ class Word(IntEnum):
     DURABLE = 7  # connection << 48 | offset; the keeper's
     ERRNO = 8  # of the last write that failed, 0 since one didn't; the keeper's
     FAILURES = 9  # writes that failed; the keeper's
+    ENGINE_START = 11  # clock ticks since boot: a pid alone may be another's by now; the engine's
     RING_ID = 10  # drawn as the ring is made: positions of another ring mean nothing here
 
 
@@ -107,9 +108,10 @@ class RecordRing:
 
     def space(self) -> memoryview:
         """Return where the next bytes are to be received, in one piece; empty: no room now."""
-        room = self._room(SPACE_BYTES_LEAST) - RESERVE_BYTES
+        ahead = self._room(SPACE_BYTES_LEAST)  # may move the head to the start
+        free = self.capacity - int(self.words[Word.HEAD] - self.words[Word.TAIL])
         first = self._place() + BLOCK_HEAD_BYTES
-        count = max(0, min(room, self.capacity - first, SPACE_BYTES_MAX))
+        count = max(0, min(ahead, free - RESERVE_BYTES - BLOCK_HEAD_BYTES, SPACE_BYTES_MAX))
         return self._data[first : first + count].data
 
     def publish(self, kind: BlockKind, connection: int, offset: int, count: int) -> Block:

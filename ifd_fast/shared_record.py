@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from ifd_fast.errors import AlreadyRunningError, IfdError, UsageError
+from ifd_fast.keeper import started_at
 from ifd_fast.record_files import connection_file, encode_entry
 from ifd_fast.record_reader import RecordReader, is_record
 from ifd_fast.record_ring import OFFSET_BITS, BlockKind, RecordRing, Word
@@ -59,6 +60,7 @@ class SharedRecord:
                 "take the ring up with `python -m ifd_fast.keeper` if its keeper was killed too."
             ) from None
         self._ring.words[Word.ENGINE_PID] = os.getpid()
+        self._ring.words[Word.ENGINE_START] = started_at(os.getpid())
         self._ring.touch()
         self._connection = _last_connection(folder)
         self._received = 0

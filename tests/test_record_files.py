@@ -64,6 +64,8 @@ def test_what_was_not_synced_counts_for_nothing(tmp_path: Path) -> None:
     assert reader.cut_bytes == len(b"not synced") + len(encode(entry(9)))
     again = RecordFiles(tmp_path)
     assert again.cut_bytes == reader.cut_bytes
+    assert (tmp_path / "0002.dbn.cut").read_bytes() == b"not synced"
+    assert (tmp_path / f"{JOURNAL}.cut").read_bytes() == encode(entry(9))
     again.append(2, b" and on")
     again.sync()
     again.close()

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ifd_fast.errors import DataError, IfdError, UsageError
-from ifd_fast.record_ring import RESERVE_BYTES, BlockKind, RecordRing, Word
+from ifd_fast.record_ring import (
+    RESERVE_BYTES,
+    SPACE_BYTES_LEAST,
+    BlockKind,
+    RecordRing,
+    Word,
+)
 
 pytestmark = pytest.mark.border
 
@@ -68,6 +74,18 @@ def test_what_goes_in_comes_out(folder: Path, steps: list[tuple[int, bool, int]]
     read_some(-1)
     assert read == written
     assert ring.words[Word.HEAD] == taken
+
+
+@given(st.lists(st.integers(0, 400_000), min_size=1, max_size=40), st.integers(0, 40_000))
+def test_there_is_space_once_all_is_safe(folder: Path, sizes: list[int], line: int) -> None:
+    """Wherever the head stands, near the end too: a reader that has caught up makes room."""
+    ring = new_ring(folder)
+    for size in sizes:
+        space = ring.space()
+        assert len(space) >= SPACE_BYTES_LEAST
+        ring.publish(BlockKind.BYTES, 1, 0, min(size, len(space)))
+        ring.put(BlockKind.ENTRY, 1, 0, b"x" * line)
+        ring.words[Word.TAIL] = ring.words[Word.HEAD]
 
 
 def test_a_full_ring_has_no_space_and_loses_nothing(folder: Path) -> None:

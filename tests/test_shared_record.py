@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from ifd_fast.errors import AlreadyRunningError, UsageError
+from ifd_fast.keeper import started_at
 from ifd_fast.record_reader import RecordReader
+from ifd_fast.record_ring import RecordRing, Word
 from ifd_fast.session_record import EntryKind
 from ifd_fast.shared_record import SharedRecord, ring_path
 
@@ -131,3 +133,38 @@ def test_an_engine_killed_at_any_moment_loses_nothing(tmp_path: Path, seed: int)
     assert [int(line) for line in lines] == list(range(len(lines)))
     assert reader.entries[-1].payload == {"reason": "engine died"}
     assert reader.cut_bytes == 0
+
+
+def test_both_killed_is_taken_up_by_hand(tmp_path: Path) -> None:
+    """Whoever starts a keeper for the ring that was left has all of it on the disk."""
+    command = [sys.executable, "-c", ENGINE, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as engine:
+        assert engine.stdout is not None
+        engine.stdout.readline()
+        keeper = int(RecordRing(ring_path(tmp_path)).words[Word.KEEPER_PID])
+        until_s = time.monotonic() + 10
+        while not keeper and time.monotonic() < until_s:
+            keeper = int(RecordRing(ring_path(tmp_path)).words[Word.KEEPER_PID])
+        os.kill(keeper, signal.SIGKILL)
+        engine.send_signal(signal.SIGKILL)
+        said = max(int(line) for line in engine.stdout if line.endswith("\n"))
+    with pytest.raises(AlreadyRunningError, match=r"ifd_fast\.keeper"):
+        SharedRecord(tmp_path, CAPACITY)
+    by_hand = [sys.executable, "-m", "ifd_fast.keeper", str(ring_path(tmp_path)), str(tmp_path)]
+    subprocess.run(by_hand, check=True, timeout=20)
+    assert not ring_path(tmp_path).exists()
+    lines = b"".join(one.tobytes() for one in RecordReader(tmp_path).chunks(1)).split()
+    assert len(lines) >= said
+    assert [int(line) for line in lines] == list(range(len(lines)))
+
+
+def test_a_process_is_its_number_and_its_beginning() -> None:
+    """Of one that runs, another that began later, and one that is no more."""
+    mine = started_at(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        assert started_at(other.pid) > mine > 0
+        other.kill()
+        until_s = time.monotonic() + 5
+        while started_at(other.pid) and time.monotonic() < until_s:
+            time.sleep(0.001)
+        assert started_at(other.pid) == 0  # a corpse that nobody has looked at yet

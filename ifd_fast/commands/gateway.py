@@ -35,7 +35,6 @@ __all__ = ["gateway"]
               help="Event time per second; max: as fast as clients take it.")  # fmt: skip
 @click.option("--stay", is_flag=True, help="At the end, keep sessions open with heartbeats.")
 @click.option("--faults", metavar="SEED|FILE", help="What goes wrong: drawn, or a TOML plan.")
-@click.option("--key", metavar="KEY", help="Whom to let in [the test key it prints].")
 def gateway(
     files: tuple[Path, ...],
     simulate: str | None,
@@ -47,13 +46,11 @@ def gateway(
     speed: str,
     stay: bool,  # noqa: FBT001
     faults: str | None,
-    key: str | None,
 ) -> None:
     """Serve FILES (mbo, definition, status, statistics) over Databento's live protocol.
 
-    The market begins with the first session. What happens is printed, a JSON object a line. Ends
-    with Ctrl-C. An own --key would stand in the list of processes: it is for tests, as is all of
-    this.
+    The market begins with the first session. Whoever has the key that is printed, and is no secret,
+    is let in. What happens is printed, a JSON object a line. Ends with Ctrl-C.
     """
     from ifd_fast.gateway import Gateway
     from ifd_fast.gateway_faults import Faults, load_faults
@@ -67,14 +64,14 @@ def gateway(
         tape = _tape(files) if simulate is None else _simulated(simulate, seed, records, folder)
         planned = [] if faults is None else load_faults(faults, tape.order_count(tape.end))
         market = Market(
-            tape, speed=pace, key=key or TEST_KEY, ends=not stay, faults=Faults(planned),
+            tape, speed=pace, ends=not stay, faults=Faults(planned),
             log=_printer(),
         )  # fmt: skip
         with Gateway(market, host=host, port=port, open_to_all=open_to_all) as running:
             click.echo(
                 f"serving {tape.order_count(tape.end):,} MBO records of {tape.dataset}, "
                 f"{len(tape.listed):,} instruments, on {host}:{running.port}"
-                + ("" if key else f"; key {TEST_KEY}"),
+                f"; key {TEST_KEY}",
             )
             sys.stdout.flush()
             _wait_for_interrupt()
