@@ -6,11 +6,13 @@ coverage, and with `NUMBA_BOUNDSCHECK=1`; the last two draw fewer examples.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.historical_server import HistoricalServer, make_certificate, serving
@@ -94,3 +96,14 @@ def historical(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_name("cert.pem")))
     with serving(certificate) as server:
         yield server
+
+
+@pytest.fixture
+def logging_put_back() -> Iterator[None]:
+    """Leave the process's logging as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import logging
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 import zstandard
 
 from ifd_fast.budget import Budget, Guard
@@ -23,7 +20,7 @@ from ifd_fast.spending import Ledger
 from tests.historical_server import KEY, Fault, HistoricalServer, refusal
 from tests.strategies_interface import market
 
-pytestmark = pytest.mark.border
+pytestmark = [pytest.mark.border, pytest.mark.usefixtures("logging_put_back")]
 
 DAY_NS = 86_400_000_000_000
 NOW_NS = int(dt.datetime(2026, 11, 23, 15, tzinfo=dt.UTC).timestamp()) * 1_000_000_000
@@ -49,17 +46,6 @@ def guard_of(server: HistoricalServer, folder: Path, shown: list[str] | None = N
         lines.append(f"{request} costs {found}, the month {month_1e9}")
 
     return Guard(api_of(server), Ledger(folder / "ledger"), BUDGET, show, lambda: NOW_NS)
-
-
-@pytest.fixture(autouse=True)
-def put_logging_back() -> Iterator[None]:
-    """Leave the process's logging as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_the_price_is_what_the_api_says(historical: HistoricalServer) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import structlog
 
 from ifd_fast import checkup_machine
 from ifd_fast.checkup import Check, exit_code_of, run_check, verdict_of
@@ -33,18 +32,12 @@ OF_KEY = ("key", "dataset", "schemas", "condition", "symbols", "month's cost", "
 
 
 @pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run in a folder without history, key or settings; leave the process's logging as it was."""
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logging_put_back: None) -> None:
+    """Run in a folder without history, key or settings."""
     monkeypatch.chdir(tmp_path)
     for name in ("DATABENTO_API_KEY", "IFD_API_KEY_FILE", "IFD_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 class Servers(NamedTuple):

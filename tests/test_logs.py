@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,17 +14,7 @@ from ifd_fast.credentials import Secret
 from ifd_fast.logs import get_logger, hide_secrets, set_up_logging
 
 KEY = "db-" + "Q7" * 14 + "z"
-
-
-@pytest.fixture(autouse=True)
-def put_logging_back() -> Iterator[None]:
-    """Leave the process's logging as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_put_back")
 
 
 def log_everything(log_format: str, level: str = "debug") -> str:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
-import logging
 import math
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -233,17 +230,6 @@ def test_the_nearest_name() -> None:
     """A typing error is answered with the name meant, anything else with all names."""
     assert nearest("min_presure_ratio", KEYS) == "Did you mean min_pressure_ratio?"
     assert nearest("zzz", ["a", "b"]) == "Use one of a, b."
-
-
-@pytest.fixture
-def logging_put_back() -> Iterator[None]:
-    """Leave the process's logging as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.mark.usefixtures("logging_put_back")
