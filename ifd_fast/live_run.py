@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ifd_fast.histories import History
     from ifd_fast.live_session import Clock, LiveSettings
 
-__all__ = ["LiveRun", "Told", "pin_to"]
+__all__ = ["LiveRun", "Told"]
 
 LOOK_S: Final = 0.1  # between looks at the keeper and the state
 QUIET_WAIT_S: Final = 0.01
@@ -60,6 +60,8 @@ class LiveRun:
         Who hears.
     is_busy
         Poll without a pause: a core's worth of heat for some µs of latency.
+    core
+        Which core this process is to have for itself; the keeper goes to the others. None: any.
     clock
         Stands in for the machine's.
     """
@@ -74,6 +76,7 @@ class LiveRun:
         *,
         history: History | None = None,
         is_busy: bool = False,
+        core: int | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = settings
@@ -84,6 +87,9 @@ class LiveRun:
         self.engine = make_engine(settings, history)
         self._drain = Drain(self.engine, self._deliver, {"windows", "signals"})
         self.record = SharedRecord(folder)
+        if core is not None:
+            self.record.leave_core(core)
+            os.sched_setaffinity(0, {core})
         self.session = LiveSession(self.engine, self._drain, self.record, live, key, clock)
         self._held: deque[tuple[tuple[int, int], pl.DataFrame]] = deque()
         self._state = State.CONNECTING
@@ -163,8 +169,3 @@ class LiveRun:
                 self.told.signals(self._held.popleft()[1])
         self.record.close()
         self.told.state(str(State.DOWN), "")
-
-
-def pin_to(core: int) -> None:
-    """Keep this process, and what it starts from now on, on one core."""
-    os.sched_setaffinity(0, {core})

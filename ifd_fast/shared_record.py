@@ -65,7 +65,13 @@ class SharedRecord:
         self._connection = _last_connection(folder)
         self._received = 0
         self._is_open = False
+        self._cores = os.sched_getaffinity(0)
         self._keeper = self._start_keeper()
+
+    def leave_core(self, core: int) -> None:
+        """Have the keeper, and any that replaces it, run on the other cores, if there are any."""
+        self._cores = (self._cores - {core}) or self._cores
+        os.sched_setaffinity(self._keeper.pid, self._cores)
 
     def begin_connection(
         self, *, start_ns: int | None, snapshot: bool, skip_from_ns: int | None
@@ -175,7 +181,9 @@ class SharedRecord:
 
     def _start_keeper(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "ifd_fast.keeper", str(self._ring.path), str(self.folder)]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        keeper = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        os.sched_setaffinity(keeper.pid, self._cores)  # not those of an engine that was pinned
+        return keeper
 
 
 def _last_connection(folder: Path) -> int:

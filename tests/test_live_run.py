@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -105,6 +106,28 @@ def test_the_record_replayed_gives_the_sessions_rows(
         (tmp_path / "clean").mkdir()
         clean = run_live(tape, tmp_path / "clean", [])
         assert clean.digests.found["facts_digest"] == run.digests.found["facts_digest"]
+
+
+def test_the_engine_has_a_core_and_the_keeper_the_others(tmp_path: Path) -> None:
+    """Also a keeper that was started after the engine was pinned."""
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("one core alone: there are no others")
+    core = max(cores)
+    wanted = LiveSettings(("127.0.0.1", 1), SYMBOLS, Terms("GLBX.MDP3"))
+    key = parse_api_key(TEST_KEY, "key")
+    try:
+        run = LiveRun(load_settings(), wanted, key, tmp_path, Heard().told(), core=core)
+        keeper = run.record._keeper
+        assert os.sched_getaffinity(0) == {core}
+        assert os.sched_getaffinity(keeper.pid) == cores - {core}
+        keeper.kill()
+        keeper.wait()
+        run.record.restart_keeper()
+        assert os.sched_getaffinity(run.record._keeper.pid) == cores - {core}
+        run.run(lambda: True)
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def test_a_refused_key_leaves_a_closed_record(tmp_path: Path) -> None:

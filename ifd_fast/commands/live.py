@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -43,7 +44,8 @@ GATEWAY_S = 120.0
 @click.option("--speed", default="20x", show_default=True, help="Of the simulated market.")
 @click.option("--records", type=click.IntRange(min=1), help="Of the --simulate, at most.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="End after so long.")
-@click.option("--core", type=click.IntRange(min=0), help="Pin the engine to this core.")
+@click.option("--core", type=click.IntRange(min=0),
+              help="For the engine alone; the keeper goes to the others.")  # fmt: skip
 @click.option("--busy", is_flag=True, help="Poll without a pause.")
 @click.option("--json", "as_json", is_flag=True, help="Print signals and the end as JSON lines.")
 def live(
@@ -68,20 +70,21 @@ def live(
     record can be replayed: `ifd replay RECORD`.
     """
     from ifd_fast.histories import StoreHistory
-    from ifd_fast.live_run import LiveRun, Told, pin_to
+    from ifd_fast.live_run import LiveRun, Told
 
     settings = start(profile)
+    if core is not None and core not in os.sched_getaffinity(0):
+        cores = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+        raise UsageError(f"--core must be one of {cores}, was {core}.")
     if simulate is not None and gateway is not None:
         raise UsageError("Name a --gateway or --simulate one, not both.")
     history = None if baselines is None else StoreHistory(baselines, settings.profile)
     with _gateway_of(simulate, speed, records, gateway) as address:
         is_another_day = market_clock or simulate is not None
         key, wanted = _wanted(settings, address, symbols, market_clock=is_another_day)
-        if core is not None:
-            pin_to(core)
         told = Told(lambda frame: _print_signals(frame, as_json=as_json),
                     lambda state, why: print_state(state, why, as_json=as_json))  # fmt: skip
-        run = LiveRun(settings, wanted, key, record, told, history=history, is_busy=busy)
+        run = LiveRun(settings, wanted, key, record, told, history=history, is_busy=busy, core=core)
         stopped = _stop_on_signals()
         until_s = None if seconds is None else time.monotonic() + seconds
         try:
