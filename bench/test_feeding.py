@@ -14,6 +14,14 @@ framed, resolved and applied 8,192 events in three calls (its ns an event are 1.
 
 New slots are gathered over 8,192 events: shown to the border after each slice of 1,024, the 10,000
 of W2 made 829 breaks in its first million events; without definitions those cost twice as much.
+
+A live read holds few records, and then the calls cost most. One of ten records, us, each added to
+the one before, on one core of a quiet machine:
+
+    arrays passed one by one, 110 of them                               28.8
+    arrays packed, one argument (`ifd_kernels._packed`)                 16.2
+    slots shown to the kernels only when there are new ones, no empty
+    carry copied, counters read as Python's numbers                     11.2, of which kernel 2.2
 """
 
 from __future__ import annotations

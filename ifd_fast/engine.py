@@ -18,7 +18,7 @@ from ifd_fast.flows import FlowSettings, allocate_flow, grow_flow
 from ifd_fast.framing import Framer, allocate_ring
 from ifd_fast.handovers import take_handovers
 from ifd_fast.instruments import Instruments
-from ifd_fast.linking import link
+from ifd_fast.linking import NO_WIRE, Packing
 from ifd_fast.packages import allocate_packages, show_legs
 from ifd_fast.retired import Retired
 from ifd_fast.scores import (
@@ -31,7 +31,7 @@ from ifd_fast.scores import (
     unknown_expected,
 )
 from ifd_kernels.engine import Engine as EngineState
-from ifd_kernels.feeding import NOTHING_DUE_NS, Names, Wire, feed_bytes
+from ifd_kernels.feeding import NOTHING_DUE_NS, feed_bytes
 from ifd_kernels.layout import (
     CONSUMED,
     DONE,
@@ -50,7 +50,6 @@ from ifd_kernels.layout import (
 from ifd_kernels.passing import pass_time
 from ifd_kernels.score_state import HEAD, KEPT, OPEN, ROWS
 from ifd_kernels.windows import set_next
-from ifd_kernels.wire import COUNTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,15 +61,12 @@ if TYPE_CHECKING:
     from ifd_fast.framing import Buffer, Handed
     from ifd_fast.histories import History
     from ifd_fast.profiles import Profile
+    from ifd_kernels.feeding import Wire
 
 __all__ = ["FlowEngine", "RecordHandler"]
 
 _NEVER_NS: Final = 2**62
 _NO_BYTES: Final = np.zeros(0, np.uint8)
-_NO_PAIRS: Final = np.zeros((1, 2), np.int64)
-_NO_WIRE: Final = Wire(
-    np.zeros(256, np.int64), _NO_PAIRS, _NO_PAIRS.copy(), np.zeros(COUNTERS, np.int64)
-)
 _FULL_SESSION_BINS: Final = 276  # of 300 s; without history, votes are expected evenly
 
 
@@ -132,8 +128,10 @@ class FlowEngine:
         )
         # Whoever joins names to rows takes the rows here, before a record may give ids others.
         self.before_names: Callable[[], object] | None = None
+        self._packing = Packing()
         self._retired = Retired()
         self._arrays: Arrays | None = None
+        self._shown_version: tuple[int, ...] = ()
         self._joined_version: tuple[int, ...] = ()
         self._scheduled: list[tuple[int, Callable[[], object]]] = []
         self._full_rows: list[NDArray[np.void]] = []
@@ -144,7 +142,8 @@ class FlowEngine:
     @property
     def watermark_ns(self) -> int:
         """Event time so far, ns UTC; -1 before it begins."""
-        return int(self.state.flow.clock[0]["watermark_ns"])
+        watermark_ns: int = self.state.flow.clock["watermark_ns"].item()
+        return watermark_ns
 
     @property
     def observed_from_ns(self) -> int:
@@ -166,7 +165,7 @@ class FlowEngine:
     def apply_published(self) -> None:
         """Apply every event that stands in the ring; those of slot -1 are resolved first."""
         if not self._in_stages:
-            self._apply(_NO_BYTES, 0, 0, _NO_WIRE)
+            self._apply(_NO_BYTES, 0, 0, NO_WIRE)
             return
         cursor = self.state.ring.cursor
         while cursor[CONSUMED] < cursor[PUBLISHED]:
@@ -179,13 +178,10 @@ class FlowEngine:
         """Frame `data[start:stop]` and apply it; return what framing said, and where it stopped."""
         at, framed = start, RING_FULL
         self.use_slots()
-        link(self.state, self._names(), _NO_WIRE)
         while True:
-            names = self._names()
+            feed = self._packing.pack(self.state, self.instruments, wire)
             due_ns = self._scheduled[0][0] if self._scheduled else NOTHING_DUE_NS
-            status, at, framed = feed_bytes(
-                self.state, names, wire, data, at, stop, due_ns, framed, -1
-            )
+            status, at, framed = feed_bytes(feed, data, at, stop, due_ns, framed, -1)
             if status == DONE:
                 return framed, at
             if status == NEED_SLOTS:
@@ -200,9 +196,6 @@ class FlowEngine:
             else:
                 self._mend(status)
 
-    def _names(self) -> Names:
-        return Names(self.instruments.id_map, self.instruments.seen, self.instruments.counts)
-
     def schedule(self, ts_recv_ns: int, action: Callable[[], object]) -> None:
         """Have `action` run before the first event received at `ts_recv_ns` or later."""
         insort(self._scheduled, (ts_recv_ns, action), key=itemgetter(0))
@@ -213,11 +206,9 @@ class FlowEngine:
         Where it pauses changes no result, so a subclass may look at the state between events,
         at the price of a call for each of framing, resolving and applying.
         """
-        link(self.state, self._names(), _NO_WIRE)
         while True:
-            status, _, _ = feed_bytes(
-                self.state, self._names(), _NO_WIRE, _NO_BYTES, 0, 0, NOTHING_DUE_NS, DONE, stop
-            )
+            feed = self._packing.pack(self.state, self.instruments, NO_WIRE)
+            status, _, _ = feed_bytes(feed, _NO_BYTES, 0, 0, NOTHING_DUE_NS, DONE, stop)
             if status == DONE:
                 return
             self._mend(status)
@@ -252,7 +243,7 @@ class FlowEngine:
 
     def use_slots(self) -> None:
         """Let the kernels see instruments that were opened since; arrays grow with them."""
-        state, slots = self.state, self.instruments.capacity
+        state, slots, named = self.state, self.instruments.capacity, self.identity_version
         if self.instruments.identities is not state.identities:
             self.state = state._replace(
                 identities=self.instruments.identities,
@@ -261,11 +252,14 @@ class FlowEngine:
                 score=add_slots(state.score, slots),
             )
         self.state = show_legs(self.state, self.instruments.leg_table)
+        if named == self._shown_version:
+            return
+        self._shown_version = named
         clock = self.state.flow.clock[0]
-        clock["slots"] = self.instruments.slots
+        clock["slots"] = named[0]
         if clock["joined_session"] < 0:
             return
-        joined, named = self._joined_version, self.identity_version
+        joined = self._joined_version
         if joined[1:] != named[1:]:
             self._join_slots()
         elif joined[0] != named[0]:  # anonymous ones, of which nothing can be expected
@@ -307,13 +301,15 @@ class FlowEngine:
     @property
     def pending_count(self) -> int:
         """Rows and signals found and not taken yet."""
-        full = sum(len(rows) for rows in self._full_rows)
-        return full + int(self.state.flow.clock[0]["row_count"]) + self.signals_pending
+        full = sum(map(len, self._full_rows)) if self._full_rows else 0
+        rows: int = self.state.flow.clock["row_count"].item()
+        return full + rows + self.signals_pending
 
     @property
     def signals_pending(self) -> int:
         """Signals found and not taken yet."""
-        return int(self.state.score.cursor[ROWS])
+        count: int = self.state.score.cursor.item(ROWS)
+        return count
 
     def take_rows(self) -> NDArray[np.void]:
         """Return the window rows emitted since the last call, in order of window end (n,)."""

@@ -261,10 +261,11 @@ class Framer:
         step = apply or self._frame
         while True:
             before = start
-            handed_before = int(self._counters[wire.COUNT_HANDED])
+            handed_before = self._counters.item(wire.COUNT_HANDED)
             status, start = step(data, start, stop, self._wire)
-            handed = self._copy_handed(data, start, handed_before)
-            unconsumed = cursor[PUBLISHED] > cursor[CONSUMED]
+            count = self._counters.item(wire.COUNT_HANDED) - handed_before
+            handed = self._copy_handed(data, start, count) if count else []
+            unconsumed = cursor.item(PUBLISHED) > cursor.item(CONSUMED)
             if handed or (unconsumed and not (hold and status == DONE)):
                 yield handed
             if status == DONE:
@@ -277,10 +278,10 @@ class Framer:
                     "consume it after each list that `frames` yields."
                 )
         self._carried = stop - start
-        self._carry[: self._carried] = data[start:stop]
+        if self._carried:
+            self._carry[: self._carried] = data[start:stop]
 
-    def _copy_handed(self, data: Bytes, start: int, before: int) -> list[Handed]:
-        count = int(self._counters[wire.COUNT_HANDED]) - before
+    def _copy_handed(self, data: Bytes, start: int, count: int) -> list[Handed]:
         base = int(self._counters[wire.COUNT_BYTES]) - start
         return [
             Handed(int(data[offset + 1]), data[offset : offset + length].tobytes(), base + offset)

@@ -15,18 +15,25 @@ import numpy as np
 
 from ifd_fast.logs import get_logger
 from ifd_kernels import _jit
+from ifd_kernels._packed import Packed
 from ifd_kernels.engine import PASS_TIME
-from ifd_kernels.feeding import NOTHING_DUE_NS, feed_bytes
+from ifd_kernels.feeding import NOTHING_DUE_NS, Feed, Names, Wire, feed_bytes
 from ifd_kernels.layout import CONSUMED, DONE
 from ifd_kernels.passing import pass_time
+from ifd_kernels.wire import COUNTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ifd_fast.instruments import Instruments
     from ifd_kernels.engine import Engine
-    from ifd_kernels.feeding import Names, Wire
 
-__all__ = ["also_beside", "compiled_beside", "link", "link_time"]
+__all__ = ["NO_WIRE", "Packing", "also_beside", "compiled_beside", "link_time"]
+
+_NO_PAIRS: Final = np.zeros((1, 2), np.int64)
+NO_WIRE: Final = Wire(
+    np.zeros(256, np.int64), _NO_PAIRS, _NO_PAIRS.copy(), np.zeros(COUNTERS, np.int64)
+)
 
 _done_beside: set[str] = set()  # kernels that second processes compiled
 _also: list[str] = []
@@ -47,10 +54,30 @@ def also_beside(names: Sequence[str]) -> Iterator[None]:
         _also.clear()
 
 
-def link(engine: Engine, names: Names, wire: Wire) -> None:
+class Packing:
+    """What an engine's loop is given, packed; packed anew only when an array of it is another."""
+
+    def __init__(self) -> None:
+        """Begin with nothing packed."""
+        self._feed: Packed[Feed] | None = None
+
+    def pack(self, engine: Engine, known: Instruments, wire: Wire) -> Packed[Feed]:
+        """Return all that feeding needs; the first time, its loop is compiled or loaded."""
+        if self._feed is not None:
+            packed, names, framing = self._feed.held
+            if packed is engine and framing is wire and names.seen is known.seen:
+                return self._feed
+        self._feed = None  # its words must not outlive what they point at
+        names = Names(known.id_map, known.seen, known.counts)
+        _link(engine, names)
+        self._feed = Packed(Feed(engine, names, wire))
+        return self._feed
+
+
+def _link(engine: Engine, names: Names) -> None:
     """Make `engine` ready to be fed: compile or load its loop, and what the loop calls.
 
-    `wire` frames nothing. Does nothing to an engine that is linked.
+    Does nothing to an engine that is linked.
     """
     if engine.entries[PASS_TIME]:
         return
@@ -58,7 +85,8 @@ def link(engine: Engine, names: Names, wire: Wire) -> None:
     if _jit.cache_folder() is not None and not _jit.is_kept(pass_time):
         other = _compile_beside()
     nothing = int(engine.ring.cursor[CONSUMED])  # leave all events where they are
-    feed_bytes(engine, names, wire, _NOTHING, 0, 0, NOTHING_DUE_NS, DONE, nothing)
+    feed = Packed(Feed(engine, names, NO_WIRE))
+    feed_bytes(feed, _NOTHING, 0, 0, NOTHING_DUE_NS, DONE, nothing)
     if other is not None:
         _await(other)
     link_time(engine)

@@ -263,12 +263,14 @@ class LiveSession:
         except DataError as error:
             self._lose(str(error))
             return
-        self._close_gap()
+        if self._feed.gap_start_ns >= 0:
+            self._close_gap()
         self._measure_lag()
         self._hand_on()
-        beat_ns, self._beat_ns = self._beat_ns, -1
-        if beat_ns >= 0 and self._states.may_tick:
-            self._tick(beat_ns)
+        if self._beat_ns >= 0:
+            beat_ns, self._beat_ns = self._beat_ns, -1
+            if self._states.may_tick:
+                self._tick(beat_ns)
         if self._must_end:
             self._end_refused()
         elif self.state is State.REPLAYING and self._replays_left <= 0 and self._feed.has_header:
@@ -311,27 +313,28 @@ class LiveSession:
 
     def _close_gap(self) -> None:
         watermark_ns, start_ns = self.engine.watermark_ns, self._feed.gap_start_ns
-        if 0 <= start_ns < watermark_ns:
+        if start_ns < watermark_ns:
             self.record.note(EntryKind.GAP, {"start_ns": start_ns, "end_ns": watermark_ns})
             self._feed.close_gap(watermark_ns)
 
     def _measure_lag(self) -> None:
         ring = self.engine.state.ring
-        published = int(ring.cursor[PUBLISHED])
+        published = ring.cursor.item(PUBLISHED)
         if published == self._measured:  # a heartbeat says nothing of the records before it
             return
         self._measured = published
         newest = (published - 1) & (len(ring.ts_recv_ns) - 1)
-        received_ns = int(ring.ts_recv_ns[newest])
+        received_ns = ring.ts_recv_ns.item(newest)
         if received_ns <= 0:
             return
         if self.settings.market_clock:  # what comes early sets it: the rest is late against that
             ahead_ns = received_ns - self._heard_ns
             self._wall_less_monotonic_ns = max(self._wall_less_monotonic_ns, ahead_ns)
         self.lag_ns = self._heard_ns + self._wall_less_monotonic_ns - received_ns
-        if self.lag_ns > _LATE_NS:
+        is_late = self._states.is_raised(Event.LATE)
+        if self.lag_ns > _LATE_NS and not is_late:
             self.apply(Event.LATE)
-        elif self.lag_ns < _IN_TIME_NS:
+        elif is_late and self.lag_ns < _IN_TIME_NS:
             self.apply(Event.IN_TIME)
 
     # --- losses -----------------------------------------------------------------------------

@@ -5,19 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from ifd_fast import linking
 from ifd_fast.calendar import load_sessions
 from ifd_fast.config import load_settings
 from ifd_fast.engine import FlowEngine
-from ifd_fast.framing import allocate_ring, record_bytes
+from ifd_fast.framing import allocate_ring
 from ifd_kernels import _jit
 from ifd_kernels.engine import PASS_TIME
-from ifd_kernels.feeding import Names, Wire
 from ifd_kernels.layout import PUBLISHED
-from ifd_kernels.wire import COUNTERS
 
 
 def make_engine() -> FlowEngine:
@@ -27,11 +24,8 @@ def make_engine() -> FlowEngine:
 
 
 def link(engine: FlowEngine) -> None:
-    """Link an engine's state as the engine itself does."""
-    pairs = np.zeros((1, 2), np.int64)
-    wire = Wire(record_bytes(3), pairs, pairs.copy(), np.zeros(COUNTERS, np.int64))
-    known = engine.instruments
-    linking.link(engine.state, Names(known.id_map, known.seen, known.counts), wire)
+    """Link an engine's state as the engine itself does: by packing it."""
+    linking.Packing().pack(engine.state, engine.instruments, linking.NO_WIRE)
 
 
 def test_linking_leaves_events_where_they_are() -> None:
@@ -58,6 +52,20 @@ def test_one_address_serves_every_engine() -> None:
     second.state.entries[PASS_TIME] = 12_345
     link(second)
     assert second.state.entries[PASS_TIME] == 12_345
+
+
+def test_what_is_packed_is_packed_anew_only_when_it_changes() -> None:
+    """Another stream, grown arrays or another ring are seen; else the same words serve."""
+    engine = make_engine()
+    packing, other = linking.Packing(), linking.NO_WIRE._replace()
+    first = packing.pack(engine.state, engine.instruments, linking.NO_WIRE)
+    assert packing.pack(engine.state, engine.instruments, linking.NO_WIRE) is first
+    assert packing.pack(engine.state, engine.instruments, other) is not first
+    engine.instruments.grow()
+    grown = packing.pack(engine.state, engine.instruments, other)
+    assert grown.held.names.seen is engine.instruments.seen
+    engine.state = engine.state._replace(ring=allocate_ring(4))
+    assert packing.pack(engine.state, engine.instruments, other).held.engine is engine.state
 
 
 @pytest.mark.parametrize(("code", "beside"), [(0, {"one", "other"}), (3, set())])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ifd_kernels._jit import kernel
+from ifd_kernels._packed import Packed, unpack
 from ifd_kernels.book import LOOK_AHEAD
 from ifd_kernels.engine import Engine, advance
 from ifd_kernels.instruments import SLOTS, resolve_batch
@@ -29,7 +30,7 @@ from ifd_kernels.layout import (
 )
 from ifd_kernels.wire import frame_batch
 
-__all__ = ["Names", "Wire", "feed_bytes"]
+__all__ = ["Feed", "Names", "Wire", "feed_bytes"]
 
 SLICE: Final = 1_024
 NOTHING_DUE_NS: Final = -2  # an event without ts_recv has -1
@@ -91,11 +92,17 @@ def resolve_some(
     return np.int64(DONE if due == stop else NEED_NAMES), np.int64(due)
 
 
+class Feed(NamedTuple):
+    """All that feeding needs beside the bytes."""
+
+    engine: Engine
+    names: Names
+    wire: Wire
+
+
 @kernel
 def feed_bytes(
-    engine: Engine,
-    names: Names,
-    wire: Wire,
+    feed: Packed[Feed],
     buffer: NDArray[np.uint8],
     start: int,
     stop: int,
@@ -112,6 +119,7 @@ def feed_bytes(
     framing stopped; NEED_SLOTS, slots were opened or there is no room for one, before any of
     their events is applied; NEED_NAMES, the next event is due; or what `advance` needs.
     """
+    engine, names, wire = unpack(feed)
     ring = engine.ring
     cursor = ring.cursor
     offset = start
