@@ -71,15 +71,12 @@ def measure_ours(port: int, records: int, folder: Path) -> Cost:
     from ifd_fast.config import load_settings
     from ifd_fast.credentials import parse_api_key
     from ifd_fast.gateway_market import TEST_KEY
-    from ifd_fast.live_protocol import Terms
     from ifd_fast.live_run import LiveRun, Told
-    from ifd_fast.live_session import LiveSettings
-    from ifd_fast.universe import load_universe
+    from ifd_fast.live_settings import LiveSettings
 
     settings = load_settings()
-    universe = load_universe(settings.profile.universe)
-    wanted = LiveSettings(
-        ("127.0.0.1", port), universe.parents, Terms(universe.dataset), market_clock=True
+    wanted = LiveSettings.of_profile(
+        settings.profile, gateway=f"127.0.0.1:{port}", market_clock=True
     )
     told = Told(lambda _: None, lambda *_: None)
     run = LiveRun(settings, wanted, parse_api_key(TEST_KEY, "key"), folder, told)

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from ifd_fast.config import Settings
     from ifd_fast.credentials import Secret
     from ifd_fast.histories import History
-    from ifd_fast.live_session import Clock, LiveSettings
+    from ifd_fast.live_settings import Clock, LiveSettings
 
 __all__ = ["LiveRun", "Told"]
 
 LOOK_S: Final = 0.1  # between looks at the keeper and the state
+LATENCY_S: Final = 10.0  # between looks at the latency
 QUIET_WAIT_S: Final = 0.01
 
 
@@ -86,7 +87,7 @@ class LiveRun:
         self.windows = 0
         self.engine = make_engine(settings, history)
         self._drain = Drain(self.engine, self._deliver, {"windows", "signals"})
-        self.record = SharedRecord(folder)
+        self.record = SharedRecord(folder, settings.profile.live_ring_mib << 20)
         if core is not None:
             self.record.leave_core(core)
             os.sched_setaffinity(0, {core})
@@ -94,6 +95,7 @@ class LiveRun:
         self._held: deque[tuple[tuple[int, int], pl.DataFrame]] = deque()
         self._state = State.CONNECTING
         self._looked_s = 0.0
+        self._timed_s = time.monotonic()
 
     def run(self, is_stopped: Callable[[], bool], until_s: float | None = None) -> None:
         """Poll until told to stop, the session is down, or the monotonic clock is at `until_s`.
@@ -131,6 +133,8 @@ class LiveRun:
             "duplicates": dict(session.duplicates),
             "windows": self.windows,
             "alerts_withheld": session.counts["alerts_withheld"],
+            "latency": session.timing.describe(),
+            "latency_over_limit": session.counts["latency_over_limit"],
             "digests": self.digests.found,
             "notes": session.notes,
         }
@@ -150,6 +154,7 @@ class LiveRun:
         if now_s - self._looked_s < LOOK_S:
             return
         self._looked_s = now_s
+        self._look_at_latency(now_s)
         fault = self.record.fault
         if fault:
             self.session.apply(Event.KEEPER_LOST)
@@ -160,6 +165,18 @@ class LiveRun:
             self._state = self.session.state
             notes = self.session.notes
             self.told.state(str(self._state), fault or (notes[-1] if notes else ""))
+
+    def _look_at_latency(self, now_s: float) -> None:
+        """Tell if the last seconds were slower than the profile allows."""
+        limit_us = self.settings.profile.live_latency_limit_us
+        if not limit_us or now_s - self._timed_s < LATENCY_S:
+            return
+        self._timed_s = now_s
+        found_us = self.session.timing.latencies["receive_to_state"].recent_us(0.99)
+        if found_us is not None and found_us > limit_us:
+            self.session.counts["latency_over_limit"] += 1
+            text = f"latency p99 {found_us:,.0f} us is over live.latency_limit_us = {limit_us:g}"
+            self.told.state(str(self._state), text)
 
     def _finish(self) -> None:
         self.session.stop()

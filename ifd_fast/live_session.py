@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 import zstandard
@@ -18,60 +17,32 @@ from ifd_fast.errors import CredentialError, DataError, IfdError, RequestError
 from ifd_fast.live_backoff import Backoff
 from ifd_fast.live_feed import LiveFeed
 from ifd_fast.live_messages import ErrorCode, SystemCode
-from ifd_fast.live_protocol import LiveConnection, Subscription, Terms, open_connection
+from ifd_fast.live_protocol import (
+    LiveConnection,
+    Subscription,
+    open_connection,
+)
+from ifd_fast.live_settings import SystemClock
 from ifd_fast.live_states import Event, State, StateMachine
+from ifd_fast.live_timing import Timing
 from ifd_fast.session_record import EntryKind
-from ifd_kernels.layout import PUBLISHED, SECOND_NS
+from ifd_kernels.layout import SECOND_NS
 
 if TYPE_CHECKING:
     from ifd_fast.credentials import Secret
     from ifd_fast.draining import Drain
     from ifd_fast.engine import FlowEngine
     from ifd_fast.live_messages import Message
+    from ifd_fast.live_settings import Clock, LiveSettings
     from ifd_fast.session_record import SessionRecord
 
-__all__ = ["Clock", "LiveSession", "LiveSettings", "SystemClock"]
+__all__ = ["LiveSession"]
 
 _TICK_DELAY_NS: Final = 2 * SECOND_NS
 _STALE_NS: Final = 2 * SECOND_NS  # past a heartbeat's time
 _DEAD_NS: Final = 10 * SECOND_NS
-_LATE_NS: Final = 2 * SECOND_NS
-_IN_TIME_NS: Final = SECOND_NS
 _BESIDE: Final = ("definition", "statistics", "status")  # subscribed to beside mbo
 _REPLAYED: Final = {"definition": 0, "statistics": 0, "status": None}  # from when, at first
-
-
-class Clock(Protocol):
-    """What a session may know of the time."""
-
-    def wall_ns(self) -> int:
-        """Return the time, ns UTC."""
-
-    def monotonic_ns(self) -> int:
-        """Return ns since some start; it never jumps."""
-
-
-class SystemClock:
-    """The clocks of the machine."""
-
-    def wall_ns(self) -> int:
-        """Return the time, ns UTC."""
-        return time.time_ns()
-
-    def monotonic_ns(self) -> int:
-        """Return ns since some start."""
-        return time.monotonic_ns()
-
-
-@dataclass(frozen=True, slots=True)
-class LiveSettings:
-    """Where to connect, to what, and how."""
-
-    address: tuple[str, int]
-    symbols: tuple[str, ...]
-    terms: Terms = field(default_factory=lambda: Terms("GLBX.MDP3"))
-    seed: int = 0  # of the waits between connections
-    market_clock: bool = False  # the feed's own time is the clock: it is of another day
 
 
 class LiveSession:
@@ -105,17 +76,16 @@ class LiveSession:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.counts: Counter[str] = Counter()
-        self.lag_ns = 0  # of the newest record, as it was received
         self.notes: list[str] = []  # what went wrong, the latest 100
+        self.timing = Timing(engine, market_clock=settings.market_clock)
         self._key = key
         self._feed = LiveFeed(engine, drain, record.recorded, self._take_message)
         self._states = StateMachine(self.clock.monotonic_ns())
         self._backoff = Backoff(settings.seed)
         self._connection: LiveConnection | None = None
         self._heard_ns = 0
+        self._looked_ns = 0  # when the socket was looked at before: what it brings came since
         self._beat_ns = -1  # the gateway's time of a heartbeat among the bytes at hand
-        self._measured = 0  # events, up to which the lag is known
-        self._wall_less_monotonic_ns = 0
         self._replays_left = 0
         self._may_replay = True
         self._limited = False  # too many sessions are open
@@ -184,6 +154,7 @@ class LiveSession:
         except (OSError, zstandard.ZstdError) as error:
             self._lose(f"{type(error).__name__}")
             return False
+        looked_ns, self._looked_ns = self._looked_ns, now_ns
         if count is None:
             self._idle(now_ns)
             if timeout_s and self._connection is not None:
@@ -192,7 +163,7 @@ class LiveSession:
         if count == 0:
             self._lose("eof")
             return False
-        self._take(count, now_ns)
+        self._take(count, looked_ns)
         return True
 
     def stop(self, reason: str = "stopped") -> None:
@@ -227,8 +198,7 @@ class LiveSession:
         self.counts["connections"] += 1
         self._connection = connection
         self._heard_ns = self.clock.monotonic_ns()
-        if not self.settings.market_clock:
-            self._wall_less_monotonic_ns = self.clock.wall_ns() - self._heard_ns
+        self.timing.set_wall(self.clock.wall_ns(), self._heard_ns)
         self._replays_left = sum(one.start_ns is not None for one in wanted)
         snapshot = replay_ns is None
         self.record.begin_connection(start_ns=replay_ns, snapshot=snapshot, skip_from_ns=replay_ns)
@@ -252,8 +222,8 @@ class LiveSession:
         ]
         return [*beside, Subscription("mbo", symbols, replay_ns, snapshot=replay_ns is None)]
 
-    def _take(self, count: int, now_ns: int) -> None:
-        self._heard_ns = now_ns
+    def _take(self, count: int, looked_ns: int) -> None:
+        self._heard_ns = self.clock.monotonic_ns()
         data = self.record.received(count)
         self.counts["bytes"] += count
         if self._states.is_raised(Event.SILENT):
@@ -265,7 +235,7 @@ class LiveSession:
             return
         if self._feed.gap_start_ns >= 0:
             self._close_gap()
-        self._measure_lag()
+        self._measure(looked_ns)
         self._hand_on()
         if self._beat_ns >= 0:
             beat_ns, self._beat_ns = self._beat_ns, -1
@@ -295,7 +265,7 @@ class LiveSession:
         from then would come too late. This machine's clock is asked only whether the heartbeat
         is from its future.
         """
-        wall_ns = self._heard_ns + self._wall_less_monotonic_ns
+        wall_ns = self.timing.wall_ns(self._heard_ns)
         ts_ns = min(beat_ns, wall_ns) - _TICK_DELAY_NS
         step_ns = self.engine.profile.scoring_interval_ns
         watermark_ns = self.engine.watermark_ns
@@ -309,7 +279,10 @@ class LiveSession:
     def _hand_on(self) -> None:
         """Hand on what was found: live, nobody waits until there is more."""
         if self.engine.pending_count:
+            found = self.engine.signals_pending
             self.drain.drain()
+            if found:
+                self.timing.handed_over(self.clock.monotonic_ns() - self._heard_ns, found)
 
     def _close_gap(self) -> None:
         watermark_ns, start_ns = self.engine.watermark_ns, self._feed.gap_start_ns
@@ -317,24 +290,15 @@ class LiveSession:
             self.record.note(EntryKind.GAP, {"start_ns": start_ns, "end_ns": watermark_ns})
             self._feed.close_gap(watermark_ns)
 
-    def _measure_lag(self) -> None:
-        ring = self.engine.state.ring
-        published = ring.cursor.item(PUBLISHED)
-        if published == self._measured:  # a heartbeat says nothing of the records before it
+    def _measure(self, looked_ns: int) -> None:
+        """Time the records at hand; say when the newest is late, and when that is over."""
+        timing = self.timing
+        if not timing.take(self._heard_ns, looked_ns, self.clock.monotonic_ns()):
             return
-        self._measured = published
-        newest = (published - 1) & (len(ring.ts_recv_ns) - 1)
-        received_ns = ring.ts_recv_ns.item(newest)
-        if received_ns <= 0:
-            return
-        if self.settings.market_clock:  # what comes early sets it: the rest is late against that
-            ahead_ns = received_ns - self._heard_ns
-            self._wall_less_monotonic_ns = max(self._wall_less_monotonic_ns, ahead_ns)
-        self.lag_ns = self._heard_ns + self._wall_less_monotonic_ns - received_ns
         is_late = self._states.is_raised(Event.LATE)
-        if self.lag_ns > _LATE_NS and not is_late:
+        if timing.lag_ns > self.settings.late_ns and not is_late:
             self.apply(Event.LATE)
-        elif is_late and self.lag_ns < _IN_TIME_NS:
+        elif is_late and timing.lag_ns < self.settings.late_ns // 2:
             self.apply(Event.IN_TIME)
 
     # --- losses -----------------------------------------------------------------------------

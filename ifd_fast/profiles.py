@@ -31,11 +31,12 @@ SECTIONS: Final = (
     "engine",
     "distribution",
     "databento",
+    "live",
     "budget",
     "log",
 )
 # `level`, `path` and `gateway` alone would say nothing in code
-_PREFIXED: Final = ("log", "baselines", "databento", "budget")
+_PREFIXED: Final = ("log", "baselines", "databento", "live", "budget")
 # Only these can change a row; the others say where it runs, how fast, and who hears of it.
 _RULE_SECTIONS: Final = ("market", "windows", "scoring")
 
@@ -139,6 +140,23 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     databento_timeout_s: Annotated[
         float, _meta("databento", "How long one answer may take.", 0.1, 600.0)
     ] = 30.0
+
+    live_heartbeat_s: Annotated[
+        int, _meta("live", "From one heartbeat of the gateway to the next.", 5, 300)
+    ] = 5
+    live_compression: Annotated[
+        Literal["none", "zstd"], _meta("live", "How the gateway is to send its records.")
+    ] = "none"
+    live_late_s: Annotated[
+        float, _meta("live", "Lag above which nothing is alerted; half of it ends that.", 0.1, 60.0)
+    ] = 2.0
+    live_ring_mib: Annotated[
+        int, _meta("live", "Memory for what is not on the disk yet.", 1, 65_536)
+    ] = 256
+    live_seed: Annotated[int, _meta("live", "Draws the waits between connections.", 0, 2**31)] = 0
+    live_latency_limit_us: Annotated[
+        float, _meta("live", "Receive to state, p99 of 10 s, that is told; 0: none.", 0.0, 1e9)
+    ] = 0.0
 
     budget_limit_usd: Annotated[
         float, _meta("budget", "What Databento may cost in one month, UTC.", 0.0, 1_000_000.0)

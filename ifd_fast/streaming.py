@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from ifd_fast.histories import History
     from ifd_fast.live_running import LiveRunner
-    from ifd_fast.live_session import Clock
+    from ifd_fast.live_settings import Clock
     from ifd_fast.metrics import PressureMetrics
     from ifd_fast.session_record import SessionRecord
     from ifd_fast.signals import InstitutionalSignalV3
@@ -182,20 +182,16 @@ class MBOStreamingClient:
         RequestError
             Nobody answers there.
         """
-        from ifd_fast.live_protocol import Terms, live_address
         from ifd_fast.live_running import LiveRunner
-        from ifd_fast.live_session import LiveSession, LiveSettings
+        from ifd_fast.live_session import LiveSession
+        from ifd_fast.live_settings import LiveSettings
         from ifd_fast.session_record import MemoryRecord
 
         if self.api_key is None:
             raise CredentialError("A live connection needs `api_key`; none was given.")
         if self._runner is not None or self._framer is not None or self._finished:
             raise UsageError("This client has a stream already; make a new MBOStreamingClient.")
-        profile = self.settings.profile
-        dataset = load_universe(profile.universe).dataset
-        settings = LiveSettings(
-            live_address(profile.databento_live_gateway, dataset), self.symbols, Terms(dataset)
-        )
+        settings = LiveSettings.of_profile(self.settings.profile, symbols=self.symbols)
         session = LiveSession(
             self.engine, self._drain, record or MemoryRecord(), settings, self.api_key, clock
         )

@@ -21,7 +21,7 @@ from ifd_fast.gateway_faults import IN_STREAM, Fault, Faults, draw_faults
 from ifd_fast.gateway_market import TEST_KEY, Market
 from ifd_fast.live_protocol import Terms
 from ifd_fast.live_run import LiveRun, Told
-from ifd_fast.live_session import LiveSettings
+from ifd_fast.live_settings import LiveSettings
 from ifd_fast.record_replay import replay_record
 from tests.gateway_client import little_market
 from tests.strategies_interface import SMALL

@@ -24,7 +24,7 @@ from ifd_fast.gateway_faults import Fault, Faults
 from ifd_fast.gateway_market import TEST_KEY, Market
 from ifd_fast.live_protocol import Terms
 from ifd_fast.live_run import LiveRun, Told
-from ifd_fast.live_session import LiveSettings
+from ifd_fast.live_settings import LiveSettings
 from ifd_fast.record_files import JOURNAL
 from ifd_fast.record_replay import replay_record
 from ifd_fast.shared_record import ring_path

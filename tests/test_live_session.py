@@ -19,7 +19,8 @@ from ifd_fast.credentials import Secret
 from ifd_fast.errors import CredentialError, RequestError
 from ifd_fast.live_feed import LiveFeed
 from ifd_fast.live_protocol import Terms
-from ifd_fast.live_session import LiveSession, LiveSettings
+from ifd_fast.live_session import LiveSession
+from ifd_fast.live_settings import LiveSettings
 from ifd_fast.live_states import State
 from ifd_fast.replaying import make_engine, replay
 from ifd_fast.session_record import EntryKind, MemoryRecord
@@ -294,9 +295,9 @@ def test_silence_moves_no_time_and_is_no_lag() -> None:
         watermark_ns, until_ns = run.engine.watermark_ns, run.clock.now_ns + 5 * SECOND
         run.until(lambda: run.clock.now_ns > until_ns, idle_ns=WAIT_NS)
         assert run.engine.watermark_ns == watermark_ns
-        lag_ns = run.session.lag_ns
+        lag_ns = run.session.timing.lag_ns
         run.session._take(0, run.clock.now_ns)  # as a heartbeat would
-        assert run.session.lag_ns == lag_ns
+        assert run.session.timing.lag_ns == lag_ns
         run.session.stop()
 
 

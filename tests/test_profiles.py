@@ -190,6 +190,7 @@ ANOTHER: dict[str, object] = {
     "ring_capacity_events": 2048,
     "book_capacity_orders": 2048,
     "scoring_interval_s": 0.1,
+    "live_compression": "zstd",
     "window_s": 600,
     "window_step_s": 100,
 }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ifd_fast.config import Settings
-    from ifd_fast.live_session import LiveSettings
+    from ifd_fast.live_settings import LiveSettings
 
 __all__ = ["live", "print_state"]
 
@@ -47,6 +47,7 @@ GATEWAY_S = 120.0
 @click.option("--core", type=click.IntRange(min=0),
               help="For the engine alone; the keeper goes to the others.")  # fmt: skip
 @click.option("--busy", is_flag=True, help="Poll without a pause.")
+@click.option("--lock-memory", is_flag=True, help="Keep the engine's memory out of the swap.")
 @click.option("--json", "as_json", is_flag=True, help="Print signals and the end as JSON lines.")
 def live(
     record: Path,
@@ -61,6 +62,7 @@ def live(
     seconds: float | None,
     core: int | None,
     busy: bool,  # noqa: FBT001
+    lock_memory: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Run a live session: record it, and print its signals as they come.
@@ -69,6 +71,7 @@ def live(
     market needs none. Ends with Ctrl-C, when told to terminate, or after --seconds. What is in the
     record can be replayed: `ifd replay RECORD`.
     """
+    from ifd_fast import memory_lock
     from ifd_fast.histories import StoreHistory
     from ifd_fast.live_run import LiveRun, Told
 
@@ -85,6 +88,8 @@ def live(
         told = Told(lambda frame: _print_signals(frame, as_json=as_json),
                     lambda state, why: print_state(state, why, as_json=as_json))  # fmt: skip
         run = LiveRun(settings, wanted, key, record, told, history=history, is_busy=busy, core=core)
+        if lock_memory:
+            memory_lock.lock_memory()
         stopped = _stop_on_signals()
         until_s = None if seconds is None else time.monotonic() + seconds
         try:
@@ -99,22 +104,18 @@ def _wanted(
     from ifd_fast.config import find_api_key
     from ifd_fast.credentials import parse_api_key
     from ifd_fast.gateway_market import TEST_KEY
-    from ifd_fast.live_protocol import Terms, live_address
-    from ifd_fast.live_session import LiveSettings
-    from ifd_fast.universe import load_universe
+    from ifd_fast.live_settings import LiveSettings
 
-    profile = settings.profile
-    universe = load_universe(profile.universe)
     key = find_api_key() if address is None else parse_api_key(TEST_KEY, "the test key")
     if key is None:
         raise CredentialError(
             "There is no API key. Set DATABENTO_API_KEY, or write it to ~/.config/ifd/api_key with "
             "mode 0600; `ifd live --simulate session` needs none."
         )
-    return key, LiveSettings(
-        live_address(address or profile.databento_live_gateway, universe.dataset),
-        tuple(symbols.split(",")) if symbols else universe.parents,
-        Terms(universe.dataset),
+    return key, LiveSettings.of_profile(
+        settings.profile,
+        gateway=address,
+        symbols=tuple(symbols.split(",")) if symbols else (),
         market_clock=market_clock,
     )
 
@@ -207,5 +208,11 @@ def _print_end(found: dict[str, Any], record: Path, *, as_json: bool) -> None:
         f"{found['skipped'] or 'none'}; duplicates dropped {found['duplicates'] or 'none'}; "
         f"alerts withheld {found['alerts_withheld']}"
     )
+    for name, one in found["latency"].items():
+        if one["count"]:
+            click.echo(
+                f"{name.replace('_', ' ')}: p50 {one['p50_us']:,.0f} us, p99 {one['p99_us']:,.0f}, "
+                f"p99.9 {one['p999_us']:,.0f}, longest {one['max_us']:,.0f} of {one['count']:,}"
+            )
     click.echo(f"rows_digest {found['digests']['rows_digest']}")
     click.echo(f"recorded in {record}: `ifd replay {record}`")
