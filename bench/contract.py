@@ -69,7 +69,7 @@ def workload(folder: Path, preset: str, records: int, *, compress: bool = False)
 
 def run_ifd(*arguments: str) -> float:
     """Run the command line in a process of its own; return its wall time in seconds."""
-    command = [sys.executable, "-c", "from ifd_fast.cli import main; main()", *arguments]
+    command = [sys.executable, "-m", "ifd_fast", *arguments]
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     return time.perf_counter() - began
@@ -209,25 +209,10 @@ def _decompress(path: str) -> float:
 
 @row
 def live(folder: Path) -> list[dict[str, Any]]:
-    """Measure a live session's cost a record from our own gateway, the official client beside."""
-    from bench.live_feed import measure_official, measure_ours, serving
+    """Measure live sessions, the official client beside: a quarter of an hour."""
+    from bench.live_contract import measure_live
 
-    arguments = workload(folder, "w1", RECORDS)
-    files = [one for one in arguments if one != "--definitions"]
-    with serving(files) as port:
-        ours = measure_ours(port, RECORDS * 9 // 10, folder / "record")  # not all have a parent
-        theirs = measure_official(port, RECORDS // 5)
-    label = f"W1, {RECORDS / 1e6:.0f} M records over loopback, recorded, scored each second"
-    ratio = theirs.cpu_ns / ours.cpu_ns
-    rate = 1e3 / ours.wall_ns
-    return [
-        fact("live: CPU a record, receive to window", "≤ 80 ns", f"{ours.cpu_ns:.0f} ns",
-             ours.cpu_ns <= 80, label),
-        fact("live: against databento.Live with a callback that counts", "≥ 15 x less CPU",
-             f"{ratio:.1f} x less ({theirs.cpu_ns:.0f} ns)", ratio >= 15, "the same gateway"),
-        fact("live: records a second while they come as fast as they are taken", "≥ 1 M",
-             f"{rate:.1f} M", rate >= 1.0, label),
-    ]  # fmt: skip
+    return [fact(*one) for one in measure_live(workload(folder, "w1", RECORDS), folder)]
 
 
 @row

@@ -28,8 +28,7 @@ class Cost(NamedTuple):
 @contextmanager
 def serving(files: list[str]) -> Iterator[int]:
     """Serve files as fast as they are taken, by a process of its own; give its port."""
-    code = "from ifd_fast.cli import main; main()"
-    command = [sys.executable, "-c", code, "gateway", *files, "--port", "0", "--speed", "max",
+    command = [sys.executable, "-m", "ifd_fast", "gateway", *files, "--port", "0", "--speed", "max",
                "--stay"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

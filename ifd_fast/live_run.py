@@ -19,6 +19,7 @@ from ifd_fast.live_session import LiveSession
 from ifd_fast.live_states import Event, State
 from ifd_fast.replaying import make_engine
 from ifd_fast.shared_record import SharedRecord
+from ifd_fast.warming import warm_live
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +107,7 @@ class LiveRun:
             The gateway refuses for good. What was received is recorded all the same.
         """
         wait_s = 0.0 if self.is_busy else QUIET_WAIT_S
+        warm_live()
         gc.collect()
         gc.freeze()
         gc.disable()  # a collection would be a pause; what the loop makes has no cycles

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["Warmed", "compile_time", "count_compiled", "warm_up", "warms"]
+__all__ = ["Warmed", "compile_time", "count_compiled", "warm_live", "warm_up", "warms"]
 
 Work: TypeAlias = Callable[[], object]
 
@@ -103,6 +103,11 @@ def _compiled() -> set[str]:
     kernels: dict[str, Any] = dict(_jit.kernels())
     timed = {name: one.stats for name, one in kernels.items() if hasattr(one, "stats")}
     return {name for name, stats in timed.items() if stats.cache_misses} | compiled_beside()
+
+
+def warm_live() -> None:
+    """Load what a live session needs at its first reconnect only: there is no time then."""
+    _run(["live"])
 
 
 def compile_time(names: Sequence[str] = ()) -> set[str]:
@@ -210,6 +215,22 @@ def _rescore() -> None:
         purpose=FOR_SIGNALS,
         tally=allocate_tally(1),
     )
+
+
+@warms("live")
+def _drop_again() -> None:
+    """Drop the one record of a connection that the one before it delivered."""
+    from ifd_fast.gateway_records import encode_live_header
+    from ifd_fast.latencies import Latency
+    from ifd_fast.live_duplicates import DuplicateFilter
+    from ifd_kernels.layout import MBO_BYTES, RTYPE_MBO
+
+    Latency().describe()
+    head = encode_live_header("GLBX.MDP3", 0, ts_out=False)
+    record = np.zeros(MBO_BYTES, np.uint8)
+    record[:2] = MBO_BYTES // 4, RTYPE_MBO
+    sent = np.frombuffer(bytearray(head + record.tobytes()), np.uint8)
+    DuplicateFilter.of_connections([[sent]], 0).keep(record)
 
 
 @warms("digest")

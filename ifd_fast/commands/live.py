@@ -128,8 +128,7 @@ def _gateway_of(
     if simulate is None:
         yield gateway
         return
-    code = "from ifd_fast.cli import main; main()"
-    command = [sys.executable, "-c", code, "gateway", "--simulate", simulate, "--port", "0",
+    command = [sys.executable, "-m", "ifd_fast", "gateway", "--simulate", simulate, "--port", "0",
                "--speed", speed]  # fmt: skip
     command += [] if records is None else ["--records", str(records)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
