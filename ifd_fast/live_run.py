@@ -17,7 +17,10 @@ from ifd_fast.digests import RunDigests
 from ifd_fast.draining import Drain
 from ifd_fast.live_session import LiveSession
 from ifd_fast.live_states import Event, State
+from ifd_fast.proven_reader import ProvenReader
 from ifd_fast.replaying import make_engine
+from ifd_fast.restarting import find_changes, play_record, say_what_runs
+from ifd_fast.session_record import EntryKind
 from ifd_fast.shared_record import SharedRecord
 from ifd_fast.warming import warm_live
 
@@ -31,11 +34,13 @@ if TYPE_CHECKING:
     from ifd_fast.credentials import Secret
     from ifd_fast.histories import History
     from ifd_fast.live_settings import Clock, LiveSettings
+    from ifd_fast.record_reader import RecordReader
 
 __all__ = ["LiveRun", "Told"]
 
 LOOK_S: Final = 0.1  # between looks at the keeper and the state
 LATENCY_S: Final = 10.0  # between looks at the latency
+PROGRESS_S: Final = 1.0
 QUIET_WAIT_S: Final = 0.01
 
 
@@ -92,7 +97,10 @@ class LiveRun:
         if core is not None:
             self.record.leave_core(core)
             os.sched_setaffinity(0, {core})
+        self.record.note(EntryKind.NOTE, say_what_runs(settings))
         self.session = LiveSession(self.engine, self._drain, self.record, live, key, clock)
+        self.recovery_s = 0.0
+        self._is_playing = False
         self._held: deque[tuple[tuple[int, int], pl.DataFrame]] = deque()
         self._state = State.CONNECTING
         self._looked_s = 0.0
@@ -108,6 +116,8 @@ class LiveRun:
         """
         wait_s = 0.0 if self.is_busy else QUIET_WAIT_S
         warm_live()
+        if self.record.before is not None:
+            self._recover_from(self.record.before, is_stopped)
         gc.collect()
         gc.freeze()
         gc.disable()  # a collection would be a pause; what the loop makes has no cycles
@@ -134,6 +144,8 @@ class LiveRun:
             "ticks": session.counts["ticks"],
             "duplicates": dict(session.duplicates),
             "windows": self.windows,
+            "recovery_s": round(self.recovery_s, 3),
+            "signals_recovered": session.counts["signals_recovered"],
             "alerts_withheld": session.counts["alerts_withheld"],
             "latency": session.timing.describe(),
             "latency_over_limit": session.counts["latency_over_limit"],
@@ -141,12 +153,47 @@ class LiveRun:
             "notes": session.notes,
         }
 
+    def _recover_from(self, before: RecordReader, is_stopped: Callable[[], bool]) -> None:
+        try:
+            self._recover(before, is_stopped)
+        except BaseException:  # what was played must not come out, not even cut short
+            self.record.close()
+            self._tell(State.DOWN, "")
+            raise
+
+    def _recover(self, before: RecordReader, is_stopped: Callable[[], bool]) -> None:
+        """Play the record of an earlier run, so that this one goes on where that one ended."""
+        self._is_playing = True
+        total, done, began_s = max(sum(before.ends.values()), 1), 0, time.monotonic()
+        self._tell(State.RECOVERING, find_changes(before, self.settings))
+        said_s = began_s
+        with ProvenReader(before.folder, self.record.cores) as reader:
+            for step in play_record(self.session, reader):
+                done += step
+                if is_stopped():
+                    break
+                if time.monotonic() - said_s >= PROGRESS_S:
+                    said_s = time.monotonic()
+                    text = f"played {done / 1e6:,.0f} of {total / 1e6:,.0f} MB of the record"
+                    self._tell(State.RECOVERING, text)
+        self._is_playing = False
+        self.recovery_s = time.monotonic() - began_s
+        self._tell(State.RECOVERING, f"played the record in {self.recovery_s:.1f} s")
+
+    def _tell(self, state: State, why: str) -> None:
+        self._state = state
+        self.told.state(str(state), why)
+
     def _deliver(self, name: str, frame: pl.DataFrame) -> None:
         self.digests.update(name, frame)
         if name == "windows":
             self.windows += frame.height
             return
-        self._held.append((self.record.position, self.session.withhold(frame)))
+        tellable = self.session.withhold(frame)
+        if self._is_playing:  # the run before has told them
+            self.session.counts["signals_recovered"] += frame.height
+        else:
+            self._held.append((self.record.position, tellable))
 
     def _look(self, now_s: float) -> None:
         """Hand on what is safe by now; see how keeper and state are."""

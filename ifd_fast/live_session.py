@@ -103,6 +103,11 @@ class LiveSession:
         return self._states.may_alert
 
     @property
+    def feed(self) -> LiveFeed:
+        """Where connections go; a record that is played before the first goes there too."""
+        return self._feed
+
+    @property
     def duplicates(self) -> Counter[str]:
         """Records dropped because connections before delivered them, by kind."""
         return self._feed.counts
@@ -304,6 +309,8 @@ class LiveSession:
     # --- losses -----------------------------------------------------------------------------
 
     def _take_message(self, message: Message) -> None:
+        if self._connection is None:  # of a record that is played: it was acted upon in its time
+            return
         if not message.is_error:
             if message.code == SystemCode.REPLAY_COMPLETED:
                 self._replays_left -= 1

@@ -21,7 +21,7 @@ class State(StrEnum):
     LIVE = "live"
     LAGGING = "lagging"  # records are late, or there is no room for them
     STALE = "stale"  # nothing is heard, not even a heartbeat
-    RECOVERING = "recovering"  # the connection is lost; the next is on its way
+    RECOVERING = "recovering"  # plays its record, or the next connection is on its way
     HALTED = "halted"  # the exchange halted trading
     DEGRADED = "degraded"  # nobody makes the record durable
     DOWN = "down"  # stopped, or refused for good
@@ -30,6 +30,7 @@ class State(StrEnum):
 class Event(StrEnum):
     """What happens to a session."""
 
+    RESTARTED = "restarted"
     ACCEPTED = "accepted"
     CAUGHT_UP = "caught_up"
     LOST = "lost"
@@ -48,7 +49,11 @@ class Event(StrEnum):
 
 # phase -> event -> phase; an event that isn't here changes no phase.
 _PHASES: Final = {
-    State.CONNECTING: {Event.ACCEPTED: State.REPLAYING, Event.STOPPED: State.DOWN},
+    State.CONNECTING: {
+        Event.RESTARTED: State.RECOVERING,
+        Event.ACCEPTED: State.REPLAYING,
+        Event.STOPPED: State.DOWN,
+    },
     State.REPLAYING: {
         Event.CAUGHT_UP: State.LIVE,
         Event.LOST: State.RECOVERING,

@@ -73,6 +73,10 @@ class Timing:
         self.latencies["sender_lag"].add(self.lag_ns)
         return True
 
+    def leave_out(self) -> None:
+        """Time nothing of what was applied so far: a record was played."""
+        self._measured = self._engine.state.ring.cursor.item(PUBLISHED)
+
     def handed_over(self, waited_ns: int, signals: int) -> None:
         """Note that signals were handed over so long after the read that made them."""
         self.latencies["instant_to_handed_over"].add(waited_ns, signals)

@@ -31,6 +31,8 @@ class RecordReader:
     ----------
     entries
         The journal, in order.
+    groups
+        What was synced together, in order.
     ends
         Bytes of each connection that are proven, by its number.
     cut_bytes
@@ -46,10 +48,10 @@ class RecordReader:
         if not is_record(folder):
             raise DataError(f"{folder}: holds no record of a live session, as `ifd live` writes.")
         self.folder = folder
-        self._groups = list(read_groups(folder))
+        self.groups = list(read_groups(folder))
         self.ends: dict[int, int] = {}
         journal_end = 0
-        for group in self._groups:
+        for group in self.groups:
             for connection, first, count, _ in group.connections:
                 self.ends[connection] = first + count
             journal_end = group.journal[0] + group.journal[1]
@@ -67,14 +69,18 @@ class RecordReader:
         left = self.ends.get(connection, 0)
         if not left:
             return
-        with connection_file(self.folder, connection).open("rb") as file:
-            while left > 0 and (data := file.read(min(READ_BYTES, left))):
-                left -= len(data)
-                yield np.frombuffer(data, np.uint8)
+        with connection_file(self.folder, connection).open("rb", buffering=0) as file:
+            while left > 0:
+                data = np.empty(min(READ_BYTES, left), np.uint8)  # bytes would be copied once more
+                count = file.readinto(data.data)
+                if not count:
+                    return
+                left -= count
+                yield data[:count]
 
     def verify(self) -> None:
         """Read everything; raise DataError for the first group that is not as it was written."""
-        for group in self._groups:
+        for group in self.groups:
             for connection, first, count, crc in group.connections:
                 path = connection_file(self.folder, connection)
                 if _crc_of(path, first, count) != crc:
@@ -84,7 +90,7 @@ class RecordReader:
                     )
 
     def _check_journal(self, journal: bytes) -> None:
-        for group in self._groups:
+        for group in self.groups:
             first, count, crc = group.journal
             if zlib.crc32(journal[first : first + count]) != crc:
                 raise DataError(

@@ -70,12 +70,18 @@ def replay_record(
 class RecordPlayer:
     """Plays a record into an engine, its journal's entries at their offsets."""
 
-    def __init__(self, reader: RecordReader, engine: FlowEngine, drain: Drain) -> None:
-        """Begin before the first connection."""
+    def __init__(
+        self,
+        reader: RecordReader,
+        engine: FlowEngine,
+        drain: Drain,
+        feed: LiveFeed | None = None,
+    ) -> None:
+        """Begin before the first connection; `feed`: of a session that goes on afterwards."""
         self.reader = reader
         self.engine = engine
         self.drain = drain
-        self.feed = LiveFeed(engine, drain, reader.chunks)
+        self.feed = LiveFeed(engine, drain, reader.chunks) if feed is None else feed
         self._connection = 0
         self._offset = 0
         self._chunks: Iterator[NDArray[np.uint8]] = iter(())
@@ -85,10 +91,12 @@ class RecordPlayer:
     def play(self) -> Iterator[int]:
         """Play all of it; yield after each step how many bytes were taken."""
         for entry in self.reader.entries:
-            if entry.kind is not EntryKind.CONNECTION_BEGIN:
+            if entry.kind is EntryKind.CONNECTION_BEGIN:
+                yield from self._play_rest()  # nobody could write the end of one: power was lost
+            else:
                 yield from self._play_up_to(entry.offset)
             self._act(entry)
-        yield from self._play_up_to(self.reader.ends.get(self._connection, 0))
+        yield from self._play_rest()
         self.feed.end()
 
     def _act(self, entry: Entry) -> None:
@@ -106,6 +114,9 @@ class RecordPlayer:
             self.engine.tick(int(str(payload["ts_ns"])))
         elif entry.kind is EntryKind.GAP:
             self.feed.close_gap(int(str(payload["end_ns"])))
+
+    def _play_rest(self) -> Iterator[int]:
+        yield from self._play_up_to(self.reader.ends.get(self._connection, 0))
 
     def _play_up_to(self, offset: int) -> Iterator[int]:
         while self._offset < offset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from ifd_fast.keeper import started_at
 from ifd_fast.record_files import connection_file, encode_entry
 from ifd_fast.record_reader import RecordReader, is_record
 from ifd_fast.record_ring import OFFSET_BITS, BlockKind, RecordRing, Word
+from ifd_fast.ring_rescue import CLOSE_S, start_keeper, take_up_ring
 from ifd_fast.session_record import Entry, EntryKind, begin_payload
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["SharedRecord", "ring_path"]
 
 CAPACITY_BYTES: Final = 256 << 20
-CLOSE_S: Final = 30.0
 READ_BYTES: Final = 1 << 20
 
 
@@ -45,33 +44,39 @@ class SharedRecord:
     Raises
     ------
     AlreadyRunningError
-        Another engine keeps this record, or one left its ring and nobody has taken it up.
+        Another engine keeps this record.
+
+    Attributes
+    ----------
+    before
+        The record as an earlier run left it, None if there is none.
     """
 
     def __init__(self, folder: Path, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         path = ring_path(folder)
+        take_up_ring(path, folder)
         try:
             self._ring = RecordRing(path, capacity_bytes)
         except FileExistsError:
             raise AlreadyRunningError(
-                f"{folder} is being recorded to: its ring {path} is there. End that session, or "
-                "take the ring up with `python -m ifd_fast.keeper` if its keeper was killed too."
+                f"{folder} is being recorded to: its ring {path} is there. End that session."
             ) from None
-        self._ring.words[Word.ENGINE_PID] = os.getpid()
         self._ring.words[Word.ENGINE_START] = started_at(os.getpid())
+        self._ring.words[Word.ENGINE_PID] = os.getpid()  # last: then both are there
         self._ring.touch()
-        self._connection = _last_connection(folder)
+        self.before = RecordReader(folder) if is_record(folder) else None
+        self._connection = _last_connection(self.before)
         self._received = 0
         self._is_open = False
-        self._cores = os.sched_getaffinity(0)
+        self.cores = os.sched_getaffinity(0)  # the keeper's
         self._keeper = self._start_keeper()
 
     def leave_core(self, core: int) -> None:
         """Have the keeper, and any that replaces it, run on the other cores, if there are any."""
-        self._cores = (self._cores - {core}) or self._cores
-        os.sched_setaffinity(self._keeper.pid, self._cores)
+        self.cores = (self.cores - {core}) or self.cores
+        os.sched_setaffinity(self._keeper.pid, self.cores)
 
     def begin_connection(
         self, *, start_ns: int | None, snapshot: bool, skip_from_ns: int | None
@@ -117,6 +122,8 @@ class SharedRecord:
             if block.kind == BlockKind.BYTES and block.connection == connection
         ]
         held = self._received if connection == self._connection else None
+        if self.before is not None and connection in self.before.ends:
+            held = self.before.ends[connection]  # what lies behind is cut off as the keeper begins
         stop = blocks[0].offset if blocks else held
         path = connection_file(self.folder, connection)
         if path.is_file():
@@ -180,17 +187,14 @@ class SharedRecord:
         self.close()
 
     def _start_keeper(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "ifd_fast.keeper", str(self._ring.path), str(self.folder)]
-        keeper = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-        os.sched_setaffinity(keeper.pid, self._cores)  # not those of an engine that was pinned
+        keeper = start_keeper(self._ring.path, self.folder)
+        os.sched_setaffinity(keeper.pid, self.cores)  # not those of an engine that was pinned
         return keeper
 
 
-def _last_connection(folder: Path) -> int:
+def _last_connection(before: RecordReader | None) -> int:
     """Return the number of the last connection that a record knows of, 0 if there is none."""
-    if not is_record(folder):
-        return 0
-    return max((one.connection for one in RecordReader(folder).entries), default=0)
+    return 0 if before is None else max((one.connection for one in before.entries), default=0)
 
 
 def _read_up_to(path: Path, stop: int | None) -> Iterator[NDArray[np.uint8]]:

@@ -15,6 +15,11 @@ LIVE = ["accepted", "caught_up"]
 TABLE = [
     ([], "connecting"),
     (["lost"], "connecting"),
+    (["restarted"], "recovering"),
+    (["restarted", "accepted"], "replaying"),
+    (["restarted", "stopped"], "down"),
+    (["accepted", "restarted"], "replaying"),
+    ([*LIVE, "restarted"], "live"),
     (["accepted"], "replaying"),
     (["accepted", "lost"], "recovering"),
     (["accepted", "lost", "accepted"], "replaying"),

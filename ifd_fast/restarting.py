@@ -1,0 +1,61 @@
+"""A session that is started again: its record is played first, so that nothing was interrupted.
+
+The engine is then as the dead one was at its last safe byte, and so are its connections. What
+comes next is a reconnect like any other: from before the watermark on, less what was delivered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ifd_fast.live_states import Event
+from ifd_fast.record_replay import RecordPlayer
+from ifd_fast.session_record import EntryKind
+from ifd_fast.signals import code_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ifd_fast.config import Settings
+    from ifd_fast.live_session import LiveSession
+    from ifd_fast.record_reader import RecordReader
+    from ifd_fast.session_record import Json
+
+__all__ = ["find_changes", "play_record", "say_what_runs"]
+
+_NAMES: Final = {"config_digest": "configuration", "code_digest": "code"}
+
+
+def play_record(session: LiveSession, reader: RecordReader) -> Iterator[int]:
+    """Play what was recorded into a session that is not connected yet; yield each step's bytes.
+
+    Raises
+    ------
+    DataError
+        The record is not as it was written: what was played of it must not be gone on with.
+    """
+    session.apply(Event.RESTARTED)
+    player = RecordPlayer(reader, session.engine, session.drain, session.feed)
+    for step in player.play():
+        session.drain.drain_when_full()
+        yield step
+    session.drain.drain()
+    session.timing.leave_out()
+
+
+def say_what_runs(settings: Settings) -> dict[str, Json]:
+    """Return what the journal notes of a run's beginning."""
+    return {"config_digest": settings.digest, "code_digest": code_digest()}
+
+
+def find_changes(reader: RecordReader, settings: Settings) -> str:
+    """Say what a record was last written with that is another now; '' if nothing is."""
+    runs = (one.payload for one in reader.entries if one.kind is EntryKind.NOTE)
+    last = {name: value for run in runs for name, value in run.items() if name in _NAMES}
+    now = say_what_runs(settings)
+    changed = [
+        f"{_NAMES[name]} was {str(value)[:24]}, is {str(now[name])[:24]}"
+        for name, value in last.items()
+        if value != now[name]
+    ]
+    return "; ".join(changed)
