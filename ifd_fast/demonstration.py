@@ -103,6 +103,7 @@ class Demonstration:
     false: list[dict[str, Any]]
     run: Path
     promised: float = PROMISED  # false alerts a session of ordinary flow
+    live: dict[str, Any] | None = None  # what a live session said of itself; None: it was replayed
 
     @property
     def found(self) -> int:
@@ -122,16 +123,19 @@ class Demonstration:
             "false": len(self.false),
             "promised_false_per_session": self.promised,
             "run": str(self.run),
+            "live": self.live,
         }
 
 
 def demonstrate(
-    folder: Path, seed: int, watcher: Watcher, scale: Scale | None = None
+    folder: Path, seed: int, watcher: Watcher, scale: Scale | None = None, *, live: bool = False
 ) -> Demonstration:
     """Simulate, replay, and compare, with all files in `folder`, which must be empty or new.
 
-    Raises UsageError if it holds anything.
+    `live`: the session is served by our gateway, taken by a live session, and its record replayed.
+    Raises UsageError if the folder holds anything.
     """
+    from ifd_fast.demonstration_live import play_live
     from ifd_fast.replaying import replay
     from ifd_fast.simulated_files import pick_sessions
 
@@ -151,7 +155,12 @@ def demonstrate(
 
     profile = folder / "profile.toml"
     profile.write_text(STRICT, "utf-8")
-    result = replay(files, profile=profile, baselines=store, out=folder / "run", on_signals=tell)
+    end = None
+    if live:
+        result, end = play_live(files, profile, store, folder, lambda one: _tell(watcher, one))
+    else:
+        out = folder / "run"
+        result = replay(files, profile=profile, baselines=store, out=out, on_signals=tell)
     first = result.signals.filter("alert").sort("timestamp").unique("signal_id", keep="first")
     first = first.sort("timestamp", "instrument_id")
     listed = result.instruments
@@ -159,7 +168,14 @@ def demonstrate(
     false = _compare(hidden, first, ids, folder / "session")
     alerts = first.to_dicts()
     records = int(result.counts["records"])
-    return Demonstration(seed, days[-1].trade_date, records, hidden, alerts, false, folder / "run")
+    return Demonstration(
+        seed, days[-1].trade_date, records, hidden, alerts, false, folder / "run", live=end
+    )
+
+
+def _tell(watcher: Watcher, signal: dict[str, Any]) -> None:
+    if signal["alert"]:
+        watcher.alert(signal)
 
 
 def reason_of(alert: dict[str, Any]) -> str:

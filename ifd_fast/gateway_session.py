@@ -72,6 +72,7 @@ class Session:
         self._stream_to: Sender | None = None
         self._heartbeat_s = 0
         self._cursors: Cursors = market.tape.origin
+        self._at_end = False
 
     @property
     def sent_bytes(self) -> int:
@@ -218,8 +219,8 @@ class Session:
             self._happen(fault)
         run = tape.next_run(self._cursors, market.until_ns(), RUN_RECORDS)
         if run is None:
-            if tape.next_ns(self._cursors) is None and market.ends:
-                raise SessionEndError("end of the market")
+            if tape.next_ns(self._cursors) is None:
+                self._reach_end()
             return False
         part = tape.parts[run.part]
         place = market.faults.next_place()
@@ -240,6 +241,14 @@ class Session:
         self._cursors = run.cursors
         market.reach(run.cursors)
         return True
+
+    def _reach_end(self) -> None:
+        """End the session with the market, or say once that all of it was served."""
+        if self._market.ends:
+            raise SessionEndError("end of the market")
+        if not self._at_end:
+            self._at_end = True
+            self._market.tell("all served", session=self.number)
 
     def _happen(self, fault: Fault) -> None:
         """Do what a fault says, and log it."""

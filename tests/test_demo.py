@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from ifd_fast import demonstration, warming
 from ifd_fast.commands import demo as command
 from ifd_fast.demonstration import Demonstration, Hidden, Scale, demonstrate, reason_of
-from ifd_fast.errors import UsageError
+from ifd_fast.demonstration_live import play_live
+from ifd_fast.errors import IfdError, UsageError
 from tests.strategies_runs import invoke
 from tests.test_end_to_end import FIRST_DATE, WORLD
 
@@ -128,9 +130,13 @@ def test_the_command_prints_a_scoreboard(
 ) -> None:
     """Hidden, alerts with reasons, scoreboard; --quiet the last only, --json only JSON."""
 
-    def play(folder: Path, seed: int, watcher: Any) -> Demonstration:
+    def play(folder: Path, seed: int, watcher: Any, *, live: bool) -> Demonstration:
         found, notes = shown
         assert seed == 1
+        if live:
+            waited = {"receive_to_state": {"p50_us": 11.0, "p99_us": 1_234.0}}
+            digests = {"rows_digest": "0123456789abcdef0123"}
+            found = replace(found, live={"records": 7, "latency": waited, "digests": digests})
         folder.mkdir(exist_ok=True)
         watcher.session_made(1, 1)
         watcher.hidden(found.hidden)
@@ -153,6 +159,36 @@ def test_the_command_prints_a_scoreboard(
     assert "Scoreboard" in quiet
     assert "as they come" not in quiet
     assert json.loads(invoke("demo", "--json").output)["found"] == 4
+    live = invoke("demo", "--live").output
+    assert "Serving it live" in live
+    assert "p50 11 us, p99 1,234 us" in live
+    assert "the same rows_digest 0123456789abcdef." in live
+
+
+def test_live_gives_what_the_replay_gave(
+    shown: tuple[Demonstration, Notes], tmp_path: Path
+) -> None:
+    """The same session over a socket: the same alerts as they come, the same rows from its record.
+
+    Through the programs themselves; that the record's digest is the live one is asked in there.
+    """
+    found, _ = shown
+    files = sorted((found.run.parent / "session").glob("*.dbn*"))
+    told: list[dict[str, Any]] = []
+    store, profile = found.run.parent / "baselines.duckdb", found.run.parent / "profile.toml"
+    result, end = play_live(files, profile, store, tmp_path, told.append, speed="20000x")
+    alerts = {one["signal_id"] for one in found.alerts}
+    assert {one["signal_id"] for one in told if one["alert"]} == alerts
+    assert set(result.signals.filter("alert")["signal_id"]) == alerts
+    assert end["connections"] == 1
+    assert end["latency"]["receive_to_state"]["count"] > 0
+
+
+def test_a_live_session_that_fails_is_told(tmp_path: Path) -> None:
+    """A file that is none is said to be the reason, not waited for."""
+    (tmp_path / "a.mbo.dbn").write_text("none")
+    with pytest.raises(IfdError, match="did not start"):
+        play_live([tmp_path / "a.mbo.dbn"], tmp_path, tmp_path, tmp_path, lambda _: None)
 
 
 def test_a_folder_that_holds_anything_is_refused(tmp_path: Path) -> None:

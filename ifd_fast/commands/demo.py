@@ -34,9 +34,10 @@ NOT_CALLED = ("score", "planner")
     type=click.Path(path_type=Path, file_okay=False),
     help="An empty or new folder for all files, which stay. Default: a temporary one, removed.",
 )
+@click.option("--live", is_flag=True, help="Over a socket, from `ifd gateway` to `ifd live`.")
 @click.option("--quiet", is_flag=True, help="Only the scoreboard.")
 @click.option("--json", "as_json", is_flag=True, help="Only one JSON object.")
-def demo(seed: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:
+def demo(seed: int, out: Path | None, *, live: bool, quiet: bool, as_json: bool) -> None:
     """Show what this does, in under a minute: no key, no network, no data needed.
 
     Simulates 20 sessions of history and one in which four metaorders are hidden, replays it,
@@ -50,18 +51,20 @@ def demo(seed: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:
     start()
     began = time.monotonic()
     console = Console(width=max(Console().width, 110), highlight=False)
-    watcher = _Teller(console, silent=quiet or as_json)
+    watcher = _Teller(console, silent=quiet or as_json, live=live)
     warmed = warm_up(apart=True, but=NOT_CALLED)
     if warmed.compiled:
         watcher.say(f"{warmed.compiled} kernels compiled in {warmed.seconds:.0f} s, once for all.")
     watcher.begin()
     with _folder(out) as folder:
-        found = demonstrate(folder, seed, watcher)
+        found = demonstrate(folder, seed, watcher, live=live)
         seconds = time.monotonic() - began
         if as_json:
             click.echo(json.dumps(found.to_json() | {"seconds": round(seconds, 1)}, indent=2))
             return
         _print_scoreboard(console, found)
+        if found.live is not None:
+            _print_live(found.live)
         click.echo(f"{found.records:,} records of the session, {seconds:.0f} s for everything.")
         if out is not None:
             click.echo(f"Files are in {out}.")
@@ -72,11 +75,12 @@ def demo(seed: int, out: Path | None, *, quiet: bool, as_json: bool) -> None:
 class _Teller:
     """Prints how far it is, and alerts as they come."""
 
-    def __init__(self, console: Console, *, silent: bool) -> None:
+    def __init__(self, console: Console, *, silent: bool, live: bool) -> None:
         from rich.progress import Progress
 
         self.console = console
         self.silent = silent
+        self.live = live
         self._told: set[str] = set()
         self._bar = Progress(console=console, transient=True)
         self._task = self._bar.add_task("history", total=None)
@@ -104,7 +108,8 @@ class _Teller:
                 f"  {_clock(one.start_ns)}  {one.symbol:<13} {one.side:<4} {one.contracts} "
                 f"contracts in small parts over {minutes} minutes"
             )
-        self.say("\nReplaying it. Alerts as they come (UTC):")
+        how = "Serving it live, an hour a second" if self.live else "Replaying it"
+        self.say(f"\n{how}. Alerts as they come (UTC):")
 
     def alert(self, signal: dict[str, Any]) -> None:
         from ifd_fast.demonstration import reason_of
@@ -152,6 +157,15 @@ def _print_scoreboard(console: Console, found: Demonstration) -> None:
     console.print(
         f"The demonstration's profile promises {found.promised:g} false alerts a session; "
         "the default one promises 1."
+    )
+
+
+def _print_live(end: dict[str, Any]) -> None:
+    waited = end["latency"]["receive_to_state"]
+    click.echo(
+        f"Live: {end['records']:,} records over a socket, receive to state p50 "
+        f"{waited['p50_us']:,.0f} us, p99 {waited['p99_us']:,.0f} us; the record replayed gave "
+        f"the same rows_digest {end['digests']['rows_digest'][:16]}."
     )
 
 
