@@ -70,6 +70,7 @@ class LiveFeed:
         self._joined = False  # that one began with a snapshot
         self._header = HeaderReader("live stream")
         self._framer: Framer | None = None
+        self._format = 0, False  # version and ts_out of what is framed
         self._filter: DuplicateFilter | None = None
         self._gap_start_ns = -1
 
@@ -146,7 +147,16 @@ class LiveFeed:
         }
 
     def _begin_records(self, header: Header) -> Framer:
-        desk = RecordDesk(header.version)
+        self._hear(header.version)
+        self._format = header.version, header.ts_out
+        observe(self.engine, decode_metadata(header, "live stream"))
+        return Framer(
+            self.engine.state.ring, header.version, ts_out=header.ts_out, offset=len(header.data)
+        )
+
+    def _hear(self, version: int) -> None:
+        """Have what is no MBO record handled as DBN `version` writes it."""
+        desk = RecordDesk(version)
 
         def take(records: list[Handed]) -> None:
             desk.take(self.engine, records)
@@ -154,13 +164,9 @@ class LiveFeed:
             if self._on_message is not None:
                 for one in records:
                     if one.rtype in _MESSAGES:
-                        self._on_message(decode_message(one.data, header.version))
+                        self._on_message(decode_message(one.data, version))
 
         self.engine.on_records = take
-        observe(self.engine, decode_metadata(header, "live stream"))
-        return Framer(
-            self.engine.state.ring, header.version, ts_out=header.ts_out, offset=len(header.data)
-        )
 
     def _end_filter(self) -> None:
         if self._filter is not None:

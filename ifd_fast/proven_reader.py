@@ -50,12 +50,12 @@ class ProvenReader(RecordReader):
         self._cores = cores
         self._pool = ThreadPoolExecutor(1, "ifd-reader", self._choose_cores)
 
-    def chunks(self, connection: int) -> Iterator[NDArray[np.uint8]]:
-        """Yield a connection's bytes from its first, in pieces; the first time they are proven."""
-        if connection in self._proven or not self.ends.get(connection, 0):
-            yield from super().chunks(connection)
+    def chunks(self, connection: int, first: int = 0) -> Iterator[NDArray[np.uint8]]:
+        """Yield a connection's bytes from `first` on, in pieces; the first time they are proven."""
+        if connection in self._proven or self.ends.get(connection, 0) <= first:
+            yield from super().chunks(connection, first)
             return
-        pieces = _Pieces(self, connection)
+        pieces = _Pieces(self, connection, first)
         ahead: deque[Future[NDArray[np.uint8] | None]] = deque()
         try:
             ahead.extend(self._pool.submit(pieces.read) for _ in range(AHEAD_PIECES))
@@ -86,11 +86,13 @@ class ProvenReader(RecordReader):
 class _Pieces:
     """One connection's file, read in order by one thread, each byte proven."""
 
-    def __init__(self, reader: RecordReader, connection: int) -> None:
+    def __init__(self, reader: RecordReader, connection: int, first: int) -> None:
         self._path = connection_file(reader.folder, connection)
         self._file = self._path.open("rb", buffering=0)
-        self._left = reader.ends[connection]
-        self._proofs = _proofs_of(reader.groups, connection)
+        proofs = _proofs_of(reader.groups, connection, first)
+        self._skip = first - proofs[0][0]  # of the first group: read to be proven, played before
+        self._left = reader.ends[connection] - self._file.seek(proofs[0][0])
+        self._proofs = ((count, crc) for _, count, crc in proofs)
         self._crc, self._missing, self._wanted = 0, 0, 0  # of the group at hand
 
     @property
@@ -108,7 +110,9 @@ class _Pieces:
             raise DataError(f"{self._path}: lacks {self._left:,} bytes that were recorded.")
         self._left -= count
         self._prove(data[:count])
-        return data[:count]
+        skipped = min(self._skip, count)
+        self._skip -= skipped
+        return data[skipped:count]
 
     def close(self) -> None:
         """Close the file."""
@@ -129,9 +133,11 @@ class _Pieces:
                 )
 
 
-def _proofs_of(groups: list[Group], connection: int) -> Iterator[tuple[int, int]]:
-    """Yield bytes and CRC-32 of each group's part of a connection."""
-    for group in groups:
-        for number, _, count, crc in group.connections:
-            if number == connection and count:
-                yield count, crc
+def _proofs_of(groups: list[Group], connection: int, least: int) -> list[tuple[int, int, int]]:
+    """Return first byte, bytes and CRC-32 of each group's part of a connection behind `least`."""
+    return [
+        (first, count, crc)
+        for group in groups
+        for number, first, count, crc in group.connections
+        if number == connection and first + count > least
+    ]

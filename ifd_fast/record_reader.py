@@ -64,12 +64,13 @@ class RecordReader:
         for path in sorted(folder.glob("[0-9][0-9][0-9][0-9].dbn")):
             self._check_size(path)
 
-    def chunks(self, connection: int) -> Iterator[NDArray[np.uint8]]:
-        """Yield a connection's bytes from its first, in pieces."""
-        left = self.ends.get(connection, 0)
-        if not left:
+    def chunks(self, connection: int, first: int = 0) -> Iterator[NDArray[np.uint8]]:
+        """Yield a connection's bytes from byte `first` on, in pieces."""
+        left = self.ends.get(connection, 0) - first
+        if left <= 0:
             return
         with connection_file(self.folder, connection).open("rb", buffering=0) as file:
+            file.seek(first)
             while left > 0:
                 data = np.empty(min(READ_BYTES, left), np.uint8)  # bytes would be copied once more
                 count = file.readinto(data.data)

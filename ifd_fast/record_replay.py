@@ -82,6 +82,7 @@ class RecordPlayer:
         self.engine = engine
         self.drain = drain
         self.feed = LiveFeed(engine, drain, reader.chunks) if feed is None else feed
+        self._acted = 0  # entries of the journal
         self._connection = 0
         self._offset = 0
         self._chunks: Iterator[NDArray[np.uint8]] = iter(())
@@ -90,20 +91,26 @@ class RecordPlayer:
 
     def play(self) -> Iterator[int]:
         """Play all of it; yield after each step how many bytes were taken."""
-        for entry in self.reader.entries:
+        yield from self.follow()
+        self.feed.end()
+
+    def follow(self) -> Iterator[int]:
+        """Play what the record has by now, and leave everything open for what comes next."""
+        while self._acted < len(self.reader.entries):
+            entry = self.reader.entries[self._acted]
             if entry.kind is EntryKind.CONNECTION_BEGIN:
                 yield from self._play_rest()  # nobody could write the end of one: power was lost
             else:
                 yield from self._play_up_to(entry.offset)
             self._act(entry)
+            self._acted += 1
         yield from self._play_rest()
-        self.feed.end()
 
     def _act(self, entry: Entry) -> None:
         payload = entry.payload
         if entry.kind is EntryKind.CONNECTION_BEGIN:
             self._connection, self._offset, self._broken = entry.connection, 0, False
-            self._chunks, self._rest = self.reader.chunks(entry.connection), None
+            self._chunks, self._rest = iter(()), None
             skip_from_ns = payload["skip_from_ns"]
             self.feed.begin(
                 entry.connection,
@@ -121,6 +128,9 @@ class RecordPlayer:
     def _play_up_to(self, offset: int) -> Iterator[int]:
         while self._offset < offset:
             if self._rest is None or not len(self._rest):
+                self._rest = next(self._chunks, None)
+            if self._rest is None:  # it has grown since, or nothing of it was read yet
+                self._chunks = self.reader.chunks(self._connection, self._offset)
                 self._rest = next(self._chunks, None)
             if self._rest is None:
                 raise DataError(
