@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "explain": ("ifd_fast.commands.explain:explain", "Rebuild a signal from the record."),
     "gateway": ("ifd_fast.commands.gateway:gateway", "Serve a market over the live protocol."),
     "live": ("ifd_fast.commands.live:live", "Run a live session: record, windows, signals."),
+    "repair": ("ifd_fast.commands.repair:repair", "Fill a live session's gaps from history."),
     "replay": ("ifd_fast.commands.replay:replay", "DBN files to windows and signals."),
     "simulate": ("ifd_fast.commands.simulate:simulate", "Write a synthetic market as DBN files."),
     "verify": ("ifd_fast.commands.verify:verify", "Check what runs promise."),

@@ -114,6 +114,7 @@ class Collector(Drain):
         keep_heap_whole()
         self.folder = folder
         self.signal_counts = {"candidates": 0, "alerts": 0}
+        self.repairs: list[dict[str, Any]] = []  # what was played of each of `repaired_ns`
         self._digests = RunDigests()
         self._sessions: dict[dt.date, FactsDigest] = {}
         self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in SCHEMAS}
@@ -145,6 +146,7 @@ class Collector(Drain):
             "files": files,
             "counts": {**counts, "windows": self._digests.window_count, **self.signal_counts},
             "observed_gaps_ns": self.gaps_ns,
+            "repaired_gaps": self.repairs,
             "sessions": self._describe_sessions(observed_to_ns),
             "digests": self._digests.found,
         }

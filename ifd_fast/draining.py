@@ -11,7 +11,7 @@ from ifd_fast.handovers import HANDOVERS_SCHEMA, build_handovers
 from ifd_fast.identities import frame_identities
 from ifd_fast.rows import FACTS_SCHEMA, WINDOW_SCHEMA, build_rows, sort_rows
 from ifd_fast.signals import SIGNAL_SCHEMA, build_signals
-from ifd_kernels.layout import MARK_PARTLY_OBSERVED, MARK_TAPE_GAP, MARK_UNMAPPED
+from ifd_kernels.layout import MARK_PARTLY_OBSERVED, MARK_REBUILT, MARK_TAPE_GAP, MARK_UNMAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,6 +74,7 @@ class Drain:
         self.wanted = frozenset(wanted)
         self.on_signals: Callable[[pl.DataFrame], object] | None = None  # told of them at once
         self.gaps_ns: list[tuple[int, int]] = []
+        self.repaired_ns: list[tuple[int, int]] = []  # gaps that were filled from history
         self._deliver = deliver
         self._identity: tuple[tuple[int, ...], pl.DataFrame] | None = None
         engine.before_names = self.drain
@@ -133,6 +134,9 @@ class Drain:
         for gap_start, gap_end in self.gaps_ns:
             inside = (starts < gap_end) & (ends > gap_start)
             rows["marks"] |= np.where(inside, MARK_TAPE_GAP, 0)
+        for gap_start, gap_end in self.repaired_ns:
+            inside = (starts < gap_end) & (ends > gap_start)
+            rows["marks"] |= np.where(inside, MARK_REBUILT, 0)
         mapped = self.engine.instruments.identities["mapped"][rows["slot"]]
         rows["marks"] |= np.where(mapped == 0, MARK_UNMAPPED, 0)
 

@@ -49,10 +49,16 @@ class DuplicateFilter:
         (n,) uint64, as `delivered_since` returns them.
     from_ns
         From when on the connection was asked to replay, ns UTC.
+    ends_with_replay
+        What was not sent again by the message that MBO's replay is complete never will be.
     """
 
     def __init__(
-        self, delivered: tuple[NDArray[np.uint32], NDArray[np.uint64]], from_ns: int
+        self,
+        delivered: tuple[NDArray[np.uint32], NDArray[np.uint64]],
+        from_ns: int,
+        *,
+        ends_with_replay: bool = True,
     ) -> None:
         """Begin with nothing sent again."""
         ids, prints = delivered
@@ -65,6 +71,7 @@ class DuplicateFilter:
         )
         self._tallies = np.zeros(TALLIES, np.int64)
         self._tallies[LEFT] = len(ids)
+        self._ends_with_replay = ends_with_replay
         self._carry: Bytes = _NO_BYTES
         self._missing = 0
 
@@ -90,6 +97,11 @@ class DuplicateFilter:
         return self._tallies[LEFT] == 0 and not len(self._carry)
 
     @property
+    def left(self) -> int:
+        """Delivered records that were not sent again yet."""
+        return int(self._tallies[LEFT])
+
+    @property
     def counts(self) -> dict[str, int]:
         """Records dropped, those of them that say something else now, those never sent again."""
         return {
@@ -111,7 +123,7 @@ class DuplicateFilter:
                     data, start, len(data), self.from_ns, self._delivered, kept[to:], self._tallies
                 )
             start, to = stop, to + count
-            if status == HANDED_OUT and _is_of_mbo(data, stop):
+            if status == HANDED_OUT and self._ends_with_replay and _is_of_mbo(data, stop):
                 self._missing += int(self._tallies[LEFT])
                 self._tallies[LEFT] = 0
         if self._tallies[LEFT] and status != REFUSED:
@@ -124,12 +136,13 @@ class DuplicateFilter:
 
 
 def delivered_since(
-    pieces: Iterable[Bytes], from_ns: int, *, joined: bool
+    pieces: Iterable[Bytes], from_ns: int, *, joined: bool, most: int | None = None
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint64], int]:
     """Return instruments and prints of a connection's records since `from_ns`, in order.
 
     Third comes the latest ts_recv in a snapshot, ns UTC, or -1; with `joined`, records of a
-    snapshot are left out. `pieces` are all of its bytes, header first.
+    snapshot are left out. `pieces` are all of its bytes, header first; after the one with which
+    there are `most` records no other is looked at.
     """
     header, carry = HeaderReader("record"), _NO_BYTES
     ids, prints = np.zeros(_START_RECORDS, np.uint32), np.zeros(_START_RECORDS, np.uint64)
@@ -153,7 +166,7 @@ def delivered_since(
                 )
             if status == RING_FULL:
                 ids, prints = (np.concatenate([one, np.zeros_like(one)]) for one in (ids, prints))
-        if status == REFUSED:
+        if status == REFUSED or (most is not None and tallies[LISTED] >= most):
             break
         carry = data[start:]
     count = int(tallies[LISTED])

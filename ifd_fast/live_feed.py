@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ifd_fast.header import Header
     from ifd_fast.live_messages import Message
 
-__all__ = ["LiveFeed"]
+__all__ = ["LiveFeed", "stream_name"]
 
 _OPEN_END_NS: Final = 2**62
 _MESSAGES: Final = frozenset({RTYPE_ERROR, RTYPE_SYSTEM})
@@ -96,7 +96,7 @@ class LiveFeed:
             self._filter = DuplicateFilter.of_connections(before, skip_from_ns, joined=self._joined)
             return
         self._chain, self._joined = number, snapshot
-        if self.engine.watermark_ns >= 0:
+        if self.engine.watermark_ns >= 0 and self._gap_start_ns < 0:
             self.drain.drain()
             self._gap_start_ns = self.engine.watermark_ns
             self.drain.gaps_ns.append((self._gap_start_ns, _OPEN_END_NS))
@@ -133,6 +133,16 @@ class LiveFeed:
         self.drain.drain()
         self.drain.gaps_ns[-1] = (self._gap_start_ns, end_ns)
         self._gap_start_ns = -1
+
+    def add_handed(self, counts: Counter[str]) -> None:
+        """Count records of other types that came from elsewhere."""
+        self._handed.update(counts)
+
+    def drop_gap(self) -> None:
+        """Take the open gap back: what the tape lacks was brought from elsewhere."""
+        if self._gap_start_ns >= 0:
+            self.drain.gaps_ns.pop()
+            self._gap_start_ns = -1
 
     def end(self) -> None:
         """End the last connection; what it left of a record is nobody's."""
@@ -176,5 +186,10 @@ class LiveFeed:
     def _end_stream(self) -> None:
         self._end_filter()
         if self._framer is not None:
-            self.streams.append(count_stream(f"connection {self._number}", self._framer))
+            self.streams.append(count_stream(stream_name(self._number), self._framer))
         self._framer = None
+
+
+def stream_name(connection: int) -> str:
+    """Return what a connection is called in an account."""
+    return f"connection {connection}"

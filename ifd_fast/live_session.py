@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ifd_fast.engine import FlowEngine
     from ifd_fast.live_messages import Message
     from ifd_fast.live_settings import Clock, LiveSettings
-    from ifd_fast.session_record import SessionRecord
+    from ifd_fast.session_record import Json, SessionRecord
 
 __all__ = ["LiveSession"]
 
@@ -207,6 +207,9 @@ class LiveSession:
         self._replays_left = sum(one.start_ns is not None for one in wanted)
         snapshot = replay_ns is None
         self.record.begin_connection(start_ns=replay_ns, snapshot=snapshot, skip_from_ns=replay_ns)
+        asked: list[Json] = [*self.settings.symbols]
+        dataset = self.settings.terms.dataset
+        self.record.note(EntryKind.NOTE, {"dataset": dataset, "symbols": asked})
         self._feed.begin(self.record.position[0], snapshot=snapshot, skip_from_ns=replay_ns)
         self.apply(Event.ACCEPTED)
 

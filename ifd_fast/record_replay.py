@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ifd_fast.collecting import Collector, ReplayResult
 from ifd_fast.config import load_settings
 from ifd_fast.errors import DataError
 from ifd_fast.histories import StoreHistory
-from ifd_fast.live_feed import LiveFeed
+from ifd_fast.live_feed import LiveFeed, stream_name
 from ifd_fast.outputs import RunFolder
 from ifd_fast.record_files import connection_file
 from ifd_fast.record_reader import RecordReader
 from ifd_fast.recordings import digest_file
+from ifd_fast.repair_files import RepairFiles
 from ifd_fast.replaying import make_engine
 from ifd_fast.session_record import EntryKind
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import Any
 
     import numpy as np
@@ -46,10 +47,12 @@ def replay_record(
 ) -> ReplayResult:
     """Replay the record in a folder; arguments and result are those of `replaying.replay`.
 
+    History that repairs brought is played in the gaps' places.
+
     Raises
     ------
     DataError
-        The record is not as it was written.
+        The record, or a repair of it, is not as it was written.
     """
     reader = RecordReader(record)
     reader.verify()
@@ -82,6 +85,7 @@ class RecordPlayer:
         self.engine = engine
         self.drain = drain
         self.feed = LiveFeed(engine, drain, reader.chunks) if feed is None else feed
+        self.repairs: list[dict[str, Any]] = []  # gaps that were filled, and by what
         self._acted = 0  # entries of the journal
         self._connection = 0
         self._offset = 0
@@ -161,7 +165,7 @@ def _collect(
     on_signals: Callable[[pl.DataFrame], object] | None,
 ) -> ReplayResult:
     drain.on_signals = on_signals
-    player, done, total = RecordPlayer(reader, engine, drain), 0, sum(reader.ends.values())
+    player, done, total = _player_of(reader, engine, drain), 0, sum(reader.ends.values())
     for step in player.play():
         done += step
         drain.drain_when_full()
@@ -171,8 +175,21 @@ def _collect(
     engine.flush()
     drain.drain(observed_to_ns)
     engine.release()
-    streams: list[dict[str, Any]] = player.feed.streams
-    for stream, connection in zip(streams, sorted(reader.ends), strict=False):
-        path = connection_file(reader.folder, connection)
+    drain.repairs = player.repairs
+    streams = player.feed.streams
+    paths = {stream_name(one): connection_file(reader.folder, one) for one in reader.ends}
+    for stream in streams:
+        path = paths.get(stream["name"], Path(stream["name"]))
         stream["name"], stream["sha256"] = str(path), digest_file(path)
     return drain.finish(settings, streams, player.feed.account(), observed_to_ns)
+
+
+def _player_of(reader: RecordReader, engine: FlowEngine, drain: Collector) -> RecordPlayer:
+    """Return what plays a record, with its repairs if it has any."""
+    from ifd_fast.repaired_replay import RepairedPlayer  # which is a player of this module
+
+    files = RepairFiles(reader.folder)
+    files.verify()
+    if not files.repairs:
+        return RecordPlayer(reader, engine, drain)
+    return RepairedPlayer(reader, engine, drain, files)
