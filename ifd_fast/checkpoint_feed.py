@@ -40,6 +40,8 @@ def save_player(player: RecordPlayer) -> tuple[Head, Arrays]:
         "gap_start_ns": feed._gap_start_ns,
         "header": feed._header._data.hex() if feed._framer is None else "",
         "format": feed._format,
+        "marks": list(feed.marks.places.items()),
+        "joined_marks": list(feed.marks.joined.items()),
         "framer": None,
         "filter": None,
     }
@@ -60,6 +62,11 @@ def restore_player(player: RecordPlayer, head: Head, arrays: Arrays) -> None:
     feed._handed = Counter(head["handed"])
     feed.streams[:] = head["streams"]
     feed._number, feed._chain, feed._joined = head["number"], head["chain"], head["joined"]
+    for number, places in head["marks"]:
+        feed.marks.places[number] = [(place, below_ns) for place, below_ns in places]
+    feed.marks.joined.update(
+        {number: (end, at_ns) for number, (end, at_ns) in head["joined_marks"]}
+    )
     feed._gap_start_ns = head["gap_start_ns"]
     feed._header._data = bytearray.fromhex(head["header"])
     if head["framer"] is not None:

@@ -47,6 +47,7 @@ def save_checkpoint(player: RecordPlayer, settings: Settings) -> Path:
     folder = player.reader.folder / FOLDER
     folder.mkdir(exist_ok=True)
     player.drain.drain()
+    player.feed.mark()
     engine_head, arrays = save_engine(player.engine)
     player_head, more = save_player(player)
     groups = player.reader.groups

@@ -181,7 +181,7 @@ def snapshot_filter(reader: RecordReader, connection: int, *, whole: bool) -> Du
 
     live = _list(counted(), most=None if whole else _LOOKED_AT)
     pieces = islice(reader.chunks(connection), taken)
-    ids, prints, _ = delivered_since(pieces, ALL_TIMES_NS, joined=False)
+    ids, prints, *_ = delivered_since(pieces, ALL_TIMES_NS, joined=False)
     leads = np.ones(len(ids), np.bool_)
     if not whole:
         for instrument, mine in _by_instrument(ids).items():
@@ -197,13 +197,13 @@ def _delivered_before(reader: RecordReader, gap: Gap, from_ns: int) -> Duplicate
     What came before the first of them joined was in its snapshot, and is counted from there on.
     """
     first = reader.chunks(gap.before[0])
-    joined_ns = delivered_since(first, _OPEN_END_NS, joined=True)[2]
+    joined_ns = delivered_since(first, _OPEN_END_NS, joined=True).joined_ns
     before = (reader.chunks(one) for one in gap.before)
     return DuplicateFilter.of_connections(before, max(from_ns, joined_ns + 1), joined=True)
 
 
 def _list(pieces: Iterable[Bytes], most: int | None = None) -> _Listed:
-    ids, prints, _ = delivered_since(pieces, ALL_TIMES_NS, joined=True, most=most)
+    ids, prints, *_ = delivered_since(pieces, ALL_TIMES_NS, joined=True, most=most)
     places = _by_instrument(ids)
     return _Listed({one: prints[mine] for one, mine in places.items()}, places)
 

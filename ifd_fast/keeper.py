@@ -16,32 +16,10 @@ from pathlib import Path
 
 from ifd_fast.keeping import keep_record
 from ifd_fast.logs import set_up_logging
+from ifd_fast.processes import started_at
 from ifd_fast.record_ring import RecordRing, Word
 
-__all__ = ["is_engine_alive", "lock_ring", "main", "started_at"]
-
-
-def started_at(pid: int) -> int:
-    """Return when a process began, in clock ticks since boot; 0 if there is none, or a corpse.
-
-    Without /proc it is 1 while a process of that number answers.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return 0 if Path("/proc/self/stat").exists() else int(_answers(pid))
-    fields = text.rpartition(")")[2].split()
-    return 0 if fields[0] == "Z" else int(fields[19])
-
-
-def _answers(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+__all__ = ["is_engine_alive", "lock_ring", "main"]
 
 
 def main(arguments: list[str]) -> int:

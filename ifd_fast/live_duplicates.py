@@ -7,7 +7,7 @@ recorded bytes, then: the hot path keeps no account. Live and the replay of a re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from ifd_kernels.layout import HANDED_OUT, REFUSED, RING_FULL
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["DuplicateFilter", "delivered_since"]
+__all__ = ["DuplicateFilter", "Scanned", "delivered_since"]
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
@@ -81,14 +81,24 @@ class DuplicateFilter:
     ) -> DuplicateFilter:
         """Reckon from the bytes of connections in a row what they delivered since `from_ns`.
 
-        `joined`: the first of them began with a snapshot, which no replay holds. Each replays
-        an instrument's records from before `from_ns`, or began with them: so the one that came
-        furthest in an instrument says what was delivered of it.
+        `joined`: the first of them began with a snapshot, which no replay holds.
+        """
+        found = (
+            delivered_since(pieces, from_ns, joined=joined and number == 0)
+            for number, pieces in enumerate(connections)
+        )
+        return cls.of_scans(found, from_ns)
+
+    @classmethod
+    def of_scans(cls, connections: Iterable[Scanned], from_ns: int) -> DuplicateFilter:
+        """Return the filter for what connections in a row delivered since `from_ns`.
+
+        Each replays an instrument's records from before `from_ns`, or began with them: so the one
+        that came furthest in an instrument says what was delivered of it.
         """
         best = (np.zeros(0, np.uint32), np.zeros(0, np.uint64))
-        for number, pieces in enumerate(connections):
-            ids, prints, _ = delivered_since(pieces, from_ns, joined=joined and number == 0)
-            best = _further(best, (ids, prints))
+        for one in connections:
+            best = _further(best, (one.ids, one.prints))
         return cls(best, from_ns)
 
     @property
@@ -135,26 +145,41 @@ class DuplicateFilter:
         return np.concatenate([kept[:to], data[start:]])
 
 
+class Scanned(NamedTuple):
+    """What was found in a connection's bytes."""
+
+    ids: NDArray[np.uint32]  # (n,) of each record since a time, in order
+    prints: NDArray[np.uint64]  # (n,)
+    joined_ns: int  # the latest ts_recv in a snapshot, ns UTC; -1: there is none
+    end: int  # the byte behind the last whole record
+
+
 def delivered_since(
-    pieces: Iterable[Bytes], from_ns: int, *, joined: bool, most: int | None = None
-) -> tuple[NDArray[np.uint32], NDArray[np.uint64], int]:
+    pieces: Iterable[Bytes],
+    from_ns: int,
+    *,
+    joined: bool,
+    first: int = 0,
+    most: int | None = None,
+) -> Scanned:
     """Return instruments and prints of a connection's records since `from_ns`, in order.
 
-    Third comes the latest ts_recv in a snapshot, ns UTC, or -1; with `joined`, records of a
-    snapshot are left out. `pieces` are all of its bytes, header first; after the one with which
-    there are `most` records no other is looked at.
+    With `joined`, records of a snapshot are left out. `pieces` are all of its bytes, header first,
+    or those from `first` on, where a record begins; after the one with which there are `most`
+    records no other is looked at.
     """
     header, carry = HeaderReader("record"), _NO_BYTES
     ids, prints = np.zeros(_START_RECORDS, np.uint32), np.zeros(_START_RECORDS, np.uint64)
     tallies = np.zeros(TALLIES, np.int64)
     tallies[JOINED_NS] = -1
-    inside = False
+    inside, end = first > 0, first
     for piece in pieces:
         data = piece
         if not inside:
             found, taken = header.feed(piece)
             inside = found is not None
             data = piece[taken:]
+            end += taken
         if not inside or not len(data):
             continue
         data = np.concatenate([carry, data])
@@ -166,11 +191,12 @@ def delivered_since(
                 )
             if status == RING_FULL:
                 ids, prints = (np.concatenate([one, np.zeros_like(one)]) for one in (ids, prints))
+        end += int(start)
         if status == REFUSED or (most is not None and tallies[LISTED] >= most):
             break
         carry = data[start:]
     count = int(tallies[LISTED])
-    return ids[:count], prints[:count], int(tallies[JOINED_NS])
+    return Scanned(ids[:count], prints[:count], int(tallies[JOINED_NS]), end if inside else 0)
 
 
 def _further(

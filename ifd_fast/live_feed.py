@@ -12,14 +12,15 @@ from ifd_fast.accounts import count_engine, count_stream, sum_streams
 from ifd_fast.desks import RecordDesk, count_types
 from ifd_fast.framing import Framer
 from ifd_fast.header import HeaderReader
-from ifd_fast.live_duplicates import DuplicateFilter, delivered_since
+from ifd_fast.live_duplicates import DuplicateFilter
+from ifd_fast.live_marks import Marks
 from ifd_fast.live_messages import decode_message
 from ifd_fast.observing import observe
 from ifd_fast.sources import decode_metadata
 from ifd_kernels.layout import RTYPE_ERROR, RTYPE_SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ifd_fast.engine import FlowEngine
     from ifd_fast.framing import Handed
     from ifd_fast.header import Header
+    from ifd_fast.live_marks import Recorded
     from ifd_fast.live_messages import Message
 
 __all__ = ["LiveFeed", "stream_name"]
@@ -45,7 +47,7 @@ class LiveFeed:
     engine, drain
         Where bytes go, and what takes the rows.
     recorded
-        Gives a connection's bytes so far, from its first, by number; asked at a reconnect only.
+        Gives a connection's bytes so far by number, from a byte on; asked at a reconnect only.
     on_message
         Told of what the gateway says about the session.
     """
@@ -54,7 +56,7 @@ class LiveFeed:
         self,
         engine: FlowEngine,
         drain: Drain,
-        recorded: Callable[[int], Iterator[NDArray[np.uint8]]],
+        recorded: Recorded,
         on_message: Callable[[Message], object] | None = None,
     ) -> None:
         """Begin before the first connection."""
@@ -62,7 +64,7 @@ class LiveFeed:
         self.drain = drain
         self.counts: Counter[str] = Counter()
         self.streams: list[dict[str, Any]] = []
-        self._recorded = recorded
+        self.marks = Marks(recorded)
         self._on_message = on_message
         self._handed: Counter[str] = Counter()
         self._number = 0
@@ -84,7 +86,13 @@ class LiveFeed:
         """Up to when a replay would hold what came in a snapshot instead, ns UTC; -1: never."""
         if not self._joined:
             return -1
-        return delivered_since(self._recorded(self._chain), _OPEN_END_NS, joined=True)[2]
+        return self.marks.joined_ns(self._chain)
+
+    def mark(self) -> None:
+        """Note how old all is that the connections in use have brought up to here."""
+        for number in range(max(self._chain, 1), self._number + 1):
+            is_joined = self._joined and number == self._chain
+            self.marks.advance(number, self.engine.watermark_ns + 1, joined=is_joined)
 
     def begin(self, number: int, *, snapshot: bool, skip_from_ns: int | None) -> None:
         """Begin connection `number`, asked for as its entry in the journal says."""
@@ -92,10 +100,15 @@ class LiveFeed:
         self._number = number
         self._header, self._framer, self._filter = HeaderReader("live stream"), None, None
         if skip_from_ns is not None:
-            before = (self._recorded(one) for one in range(self._chain, number))
-            self._filter = DuplicateFilter.of_connections(before, skip_from_ns, joined=self._joined)
+            before = (
+                self.marks.delivered_since(
+                    one, skip_from_ns, joined=self._joined and one == self._chain
+                )
+                for one in range(self._chain, number)
+            )
+            self._filter = DuplicateFilter.of_scans(before, skip_from_ns)
             return
-        self._chain, self._joined = number, snapshot
+        self._begin_chain(number, joined=snapshot)
         if self.engine.watermark_ns >= 0 and self._gap_start_ns < 0:
             self.drain.drain()
             self._gap_start_ns = self.engine.watermark_ns
@@ -120,7 +133,7 @@ class LiveFeed:
             if self._filter.is_done:
                 self._end_filter()
                 # It holds all that was delivered since it was asked from: no need to look further.
-                self._chain, self._joined = self._number, False
+                self._begin_chain(self._number, joined=False)
         self.engine.feed(self._framer, data)
 
     @property
@@ -155,6 +168,10 @@ class LiveFeed:
             "handed_by_type": dict(self._handed),
             **count_engine(self.engine),
         }
+
+    def _begin_chain(self, number: int, *, joined: bool) -> None:
+        self._chain, self._joined = number, joined
+        self.marks.forget_before(number)
 
     def _begin_records(self, header: Header) -> Framer:
         self._hear(header.version)

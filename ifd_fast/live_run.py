@@ -19,8 +19,9 @@ from ifd_fast.live_session import LiveSession
 from ifd_fast.live_states import Event, State
 from ifd_fast.proven_reader import ProvenReader
 from ifd_fast.replaying import make_engine
-from ifd_fast.restarting import find_changes, play_record, say_what_runs
+from ifd_fast.restarting import begin_play, find_changes, play_on, say_what_runs
 from ifd_fast.session_record import EntryKind
+from ifd_fast.shadow import Shadow
 from ifd_fast.shared_record import SharedRecord
 from ifd_fast.warming import warm_live
 
@@ -100,7 +101,10 @@ class LiveRun:
         self.record.note(EntryKind.NOTE, say_what_runs(settings))
         self.session = LiveSession(self.engine, self._drain, self.record, live, key, clock)
         self.recovery_s = 0.0
+        self.recovered_bytes = 0
+        self.checkpoint: Path | None = None  # where this run went on from, if from one
         self._is_playing = False
+        self._shadow = Shadow(folder, settings, getattr(history, "store", None))
         self._held: deque[tuple[tuple[int, int], pl.DataFrame]] = deque()
         self._state = State.CONNECTING
         self._looked_s = 0.0
@@ -118,6 +122,7 @@ class LiveRun:
         warm_live()
         if self.record.before is not None:
             self._recover_from(self.record.before, is_stopped)
+        self._shadow.tend(time.monotonic(), self.record.cores)
         gc.collect()
         gc.freeze()
         gc.disable()  # a collection would be a pause; what the loop makes has no cycles
@@ -149,9 +154,16 @@ class LiveRun:
             "alerts_withheld": session.counts["alerts_withheld"],
             "latency": session.timing.describe(),
             "latency_over_limit": session.counts["latency_over_limit"],
-            "digests": self.digests.found,
+            "recovered_bytes": self.recovered_bytes,
+            "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
+            "digests": self._found_digests(),
             "notes": session.notes,
         }
+
+    def _found_digests(self) -> dict[str, str | None]:
+        """Return the digests of all rows; None where those before a checkpoint weren't seen."""
+        found = self.digests.found
+        return found if self.checkpoint is None else dict.fromkeys(found)
 
     def _recover_from(self, before: RecordReader, is_stopped: Callable[[], bool]) -> None:
         try:
@@ -164,17 +176,19 @@ class LiveRun:
     def _recover(self, before: RecordReader, is_stopped: Callable[[], bool]) -> None:
         """Play the record of an earlier run, so that this one goes on where that one ended."""
         self._is_playing = True
-        total, done, began_s = max(sum(before.ends.values()), 1), 0, time.monotonic()
+        began_s = said_s = time.monotonic()
         self._tell(State.RECOVERING, find_changes(before, self.settings))
-        said_s = began_s
         with ProvenReader(before.folder, self.record.cores) as reader:
-            for step in play_record(self.session, reader):
-                done += step
+            player, self.checkpoint, said = begin_play(self.session, reader, self.settings)
+            for text in said:
+                self._tell(State.RECOVERING, text)
+            self.recovered_bytes = player.left_bytes
+            for _ in play_on(self.session, player):
                 if is_stopped():
                     break
                 if time.monotonic() - said_s >= PROGRESS_S:
                     said_s = time.monotonic()
-                    text = f"played {done / 1e6:,.0f} of {total / 1e6:,.0f} MB of the record"
+                    text = f"{player.left_bytes / 1e6:,.0f} MB of the record are to be played"
                     self._tell(State.RECOVERING, text)
         self._is_playing = False
         self.recovery_s = time.monotonic() - began_s
@@ -203,6 +217,7 @@ class LiveRun:
         if now_s - self._looked_s < LOOK_S:
             return
         self._looked_s = now_s
+        self._shadow.tend(now_s, self.record.cores)
         self._look_at_latency(now_s)
         fault = self.record.fault
         if fault:
@@ -228,6 +243,7 @@ class LiveRun:
             self.told.state(str(self._state), text)
 
     def _finish(self) -> None:
+        self._shadow.end()
         self.session.stop()
         self.record.end_connection("stopped")
         if self.record.wait_durable():

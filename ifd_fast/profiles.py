@@ -154,6 +154,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         int, _meta("live", "Memory for what is not on the disk yet.", 1, 65_536)
     ] = 256
     live_seed: Annotated[int, _meta("live", "Draws the waits between connections.", 0, 2**31)] = 0
+    live_checkpoint_interval_s: Annotated[
+        float, _meta("live", "From one checkpoint of the state to the next; 0: none.", 0.0, 86400.0)
+    ] = 60.0
     live_latency_limit_us: Annotated[
         float, _meta("live", "Receive to state, p99 of 10 s, that is told; 0: none.", 0.0, 1e9)
     ] = 0.0

@@ -29,6 +29,7 @@ __all__ = [
     "RecordFiles",
     "connection_file",
     "decode_entry",
+    "decode_group",
     "encode_entry",
     "read_groups",
 ]
@@ -102,19 +103,27 @@ def read_groups(folder: Path) -> Iterator[Group]:
     path = folder / CHECKS
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     for number, line in enumerate(lines):
-        text = _proven_text(line)
-        if text is None and number == len(lines) - 1:
+        group = decode_group(line + b"\n", number)
+        if group is None and number == len(lines) - 1 and _proven_text(line) is None:
             return
-        tree = {} if text is None else json.loads(text)
-        if tree.get("group") != number:
+        if group is None:
             raise DataError(
                 f"{path}: line {number + 1} is not as it was written. The record was changed, or "
                 "its disk is failing; nothing was cut off."
             )
-        pieces = tuple((int(c), int(o), int(b), int(k)) for c, o, b, k in tree["connections"])
-        first, count, journal_crc = tree["journal"]
-        ring, position = tree["ring"]
-        yield Group(number, pieces, (first, count, journal_crc), (ring, position))
+        yield group
+
+
+def decode_group(line: bytes, number: int) -> Group | None:
+    """Return the group of a line of the checks, None if it isn't group `number`, as written."""
+    text = _proven_text(line.removesuffix(b"\n"))
+    tree = {} if text is None else json.loads(text)
+    if tree.get("group") != number:
+        return None
+    pieces = tuple((int(c), int(o), int(b), int(k)) for c, o, b, k in tree["connections"])
+    first, count, journal_crc = tree["journal"]
+    ring, position = tree["ring"]
+    return Group(number, pieces, (first, count, journal_crc), (ring, position))
 
 
 def _proven_text(line: bytes) -> bytes | None:

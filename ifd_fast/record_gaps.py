@@ -91,4 +91,4 @@ def _has_tape(reader: RecordReader, connection: int) -> bool:
 
 def _joined_ns(reader: RecordReader, connection: int) -> int:
     pieces = reader.chunks(connection)
-    return delivered_since(pieces, ALL_TIMES_NS, joined=True, most=_LOOKED_AT)[2]
+    return delivered_since(pieces, ALL_TIMES_NS, joined=True, most=_LOOKED_AT).joined_ns

@@ -14,7 +14,7 @@ from ifd_fast.errors import DataError
 from ifd_fast.record_files import CHECKS, JOURNAL, connection_file, decode_entry, read_groups
 from ifd_fast.session_record import Entry
 
-__all__ = ["RecordReader", "is_record"]
+__all__ = ["RecordReader", "crc_of", "is_record"]
 
 READ_BYTES: Final = 1 << 21
 
@@ -84,7 +84,7 @@ class RecordReader:
         for group in self.groups:
             for connection, first, count, crc in group.connections:
                 path = connection_file(self.folder, connection)
-                if _crc_of(path, first, count) != crc:
+                if crc_of(path, first, count) != crc:
                     raise DataError(
                         f"{path}: bytes {first:,} to {first + count:,} are not those that were "
                         "recorded. The record was changed, or its disk is failing."
@@ -107,7 +107,8 @@ class RecordReader:
         self.cut_bytes += behind
 
 
-def _crc_of(path: Path, first: int, count: int) -> int:
+def crc_of(path: Path, first: int, count: int) -> int:
+    """Return the CRC-32 of some bytes of a file, of fewer if it has fewer."""
     crc = 0
     with path.open("rb") as file:
         file.seek(first)

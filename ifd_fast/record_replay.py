@@ -93,6 +93,13 @@ class RecordPlayer:
         self._rest: NDArray[np.uint8] | None = None
         self._broken = False  # what a connection sends after it can't be framed is nobody's
 
+    @property
+    def left_bytes(self) -> int:
+        """Bytes of the record that are not played yet."""
+        ends = self.reader.ends
+        played = sum(end for number, end in ends.items() if number < self._connection)
+        return sum(ends.values()) - played - self._offset
+
     def play(self) -> Iterator[int]:
         """Play all of it; yield after each step how many bytes were taken."""
         yield from self.follow()

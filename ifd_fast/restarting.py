@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ifd_fast.checkpoints import restore_checkpoint
 from ifd_fast.live_states import Event
 from ifd_fast.record_replay import RecordPlayer
 from ifd_fast.session_record import EntryKind
@@ -15,27 +16,41 @@ from ifd_fast.signals import code_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ifd_fast.config import Settings
     from ifd_fast.live_session import LiveSession
     from ifd_fast.record_reader import RecordReader
     from ifd_fast.session_record import Json
 
-__all__ = ["find_changes", "play_record", "say_what_runs"]
+__all__ = ["begin_play", "find_changes", "play_on", "say_what_runs"]
 
 _NAMES: Final = {"config_digest": "configuration", "code_digest": "code"}
 
 
-def play_record(session: LiveSession, reader: RecordReader) -> Iterator[int]:
-    """Play what was recorded into a session that is not connected yet; yield each step's bytes.
+def begin_play(
+    session: LiveSession, reader: RecordReader, settings: Settings
+) -> tuple[RecordPlayer, Path | None, list[str]]:
+    """Return a player at the newest usable checkpoint, that, and what there is to say of it.
+
+    The session is not connected yet; without a checkpoint the player stands at the beginning.
+    """
+    session.apply(Event.RESTARTED)
+    player = RecordPlayer(reader, session.engine, session.drain, session.feed)
+    path, refusals = restore_checkpoint(player, settings)
+    if path is not None:
+        refusals.append(f"goes on from {path}")
+    return player, path, refusals
+
+
+def play_on(session: LiveSession, player: RecordPlayer) -> Iterator[int]:
+    """Play the rest of a record into a session; yield the bytes of each step.
 
     Raises
     ------
     DataError
         The record is not as it was written: what was played of it must not be gone on with.
     """
-    session.apply(Event.RESTARTED)
-    player = RecordPlayer(reader, session.engine, session.drain, session.feed)
     for step in player.play():
         session.drain.drain_when_full()
         yield step

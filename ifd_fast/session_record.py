@@ -79,8 +79,8 @@ class SessionRecord(Protocol):
     def end_connection(self, reason: str) -> None:
         """End the connection; what is recorded of it is final."""
 
-    def recorded(self, connection: int) -> Iterator[Bytes]:
-        """Yield what a connection has received so far, from its first byte, in pieces."""
+    def recorded(self, connection: int, first: int = 0) -> Iterator[Bytes]:
+        """Yield what a connection has received so far, from byte `first` on, in pieces."""
 
     @property
     def position(self) -> tuple[int, int]:
@@ -141,9 +141,11 @@ class MemoryRecord:
             self.note(EntryKind.CONNECTION_END, {"reason": reason})
         self._open = False
 
-    def recorded(self, connection: int) -> Iterator[Bytes]:
-        """Yield what a connection has received so far, in pieces."""
-        yield from self._connections[connection - 1]
+    def recorded(self, connection: int, first: int = 0) -> Iterator[Bytes]:
+        """Yield what a connection has received so far, from byte `first` on, in pieces."""
+        for piece in self._connections[connection - 1]:
+            yield piece[first:]
+            first = max(first - len(piece), 0)
 
     @property
     def position(self) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from ifd_fast.errors import AlreadyRunningError, IfdError, UsageError
-from ifd_fast.keeper import started_at
+from ifd_fast.processes import started_at
 from ifd_fast.record_files import connection_file, encode_entry
 from ifd_fast.record_reader import RecordReader, is_record
 from ifd_fast.record_ring import OFFSET_BITS, BlockKind, RecordRing, Word
@@ -113,7 +113,7 @@ class SharedRecord:
             self.note(EntryKind.CONNECTION_END, {"reason": reason})
         self._is_open = False
 
-    def recorded(self, connection: int) -> Iterator[NDArray[np.uint8]]:
+    def recorded(self, connection: int, first: int = 0) -> Iterator[NDArray[np.uint8]]:
         """Yield what a connection has received so far: from its file, then from the ring."""
         tail = int(self._ring.words[Word.TAIL])
         blocks = [
@@ -127,9 +127,9 @@ class SharedRecord:
         stop = blocks[0].offset if blocks else held
         path = connection_file(self.folder, connection)
         if path.is_file():
-            yield from _read_up_to(path, stop)
+            yield from _read_up_to(path, first, stop)
         for block in blocks:
-            yield block.data.copy()
+            yield block.data[max(first - block.offset, 0) :].copy()
 
     @property
     def position(self) -> tuple[int, int]:
@@ -197,9 +197,10 @@ def _last_connection(before: RecordReader | None) -> int:
     return 0 if before is None else max((one.connection for one in before.entries), default=0)
 
 
-def _read_up_to(path: Path, stop: int | None) -> Iterator[NDArray[np.uint8]]:
-    left = path.stat().st_size if stop is None else stop
+def _read_up_to(path: Path, first: int, stop: int | None) -> Iterator[NDArray[np.uint8]]:
+    left = (path.stat().st_size if stop is None else stop) - first
     with path.open("rb") as file:
+        file.seek(first)
         while left > 0 and (data := file.read(min(READ_BYTES, left))):
             left -= len(data)
             yield np.frombuffer(data, np.uint8)

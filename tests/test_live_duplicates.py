@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ifd_fast.live_duplicates import DuplicateFilter, delivered_since
+from ifd_fast.live_marks import Marks
 from tests.oracle import duplicates as oracle
 from tests.strategies_wire import control, header, mbo
 
@@ -50,9 +52,11 @@ def test_what_was_delivered_is_what_the_rules_say(
 ) -> None:
     """Instruments come in the order of the stream; equal records have equal prints."""
     data = b"".join(stream)
-    ids, prints, joined_ns = delivered_since(
-        pieces(header() + data + b"\x0e\xa0", cuts), from_ns, joined=joined
+    whole = header() + data
+    ids, prints, joined_ns, end = delivered_since(
+        pieces(whole + b"\x0e\xa0", cuts), from_ns, joined=joined
     )
+    assert end == len(whole)
     expected = oracle.list_delivered(data, from_ns, snapshots=not joined)
     assert ids.tolist() == [instrument for instrument, _ in expected]
     same = dict(zip(prints.tolist(), (said for _, said in expected), strict=True))
@@ -143,3 +147,48 @@ def test_what_cant_be_walked_goes_on_to_be_refused() -> None:
     made = DuplicateFilter.of_connections([pieces(header() + mbo(ts_event=5) * 2, [])], 5)
     assert kept(made, mbo(ts_event=5) + bytes(20), []) == bytes(20)
     assert made.is_done
+
+
+@given(streams, st.lists(st.integers(0, 7), max_size=4), st.integers(0, 7), st.booleans(), places)
+def test_marks_change_nothing(
+    stream: list[bytes], marked: list[int], from_ns: int, joined: bool, cuts: list[int]
+) -> None:
+    """Marked at any places, with any times: what was delivered is found as without marks."""
+    parts = [header(), *stream]
+    edges = sorted(place % (len(parts) + 1) for place in cuts[: len(marked)])
+    said = b""
+
+    def recorded(_: int, first: int) -> Iterator[Bytes]:
+        yield from pieces(said[first:], cuts)
+
+    marks = Marks(recorded)
+    for edge, below_ns in zip(edges, marked, strict=False):
+        said = b"".join(parts[:edge]) + b"\x0e\xa0"[: edge % 3]
+        marks.advance(1, below_ns, joined=joined)
+    said = b"".join(parts)
+    found = marks.delivered_since(1, from_ns, joined=joined)
+    wanted = delivered_since(pieces(said, []), from_ns, joined=joined)
+    assert found.ids.tolist() == wanted.ids.tolist()
+    assert found.prints.tolist() == wanted.prints.tolist()
+    assert marks.joined_ns(1) == marks.joined_ns(1) == wanted.joined_ns
+    marks.forget_before(2)
+    assert not marks.places
+    assert not marks.joined
+
+
+def test_a_mark_saves_what_is_old() -> None:
+    """Behind a mark that is old enough only what came since is read; else all of it."""
+    said = header() + b"".join(mbo(ts_event=number) for number in range(1, 9))
+    asked = []
+
+    def recorded(_: int, first: int) -> Iterator[Bytes]:
+        asked.append(first)
+        yield from pieces(said[first:], [])
+
+    marks = Marks(recorded)
+    marks.advance(1, 5, joined=False)  # there are later ones: no mark
+    marks.advance(1, 9, joined=False)
+    said += mbo(ts_event=9) + mbo(ts_event=10)
+    assert len(marks.delivered_since(1, 9, joined=False).ids) == 2
+    assert len(marks.delivered_since(1, 8, joined=False).ids) == 3
+    assert asked == [0, 0, len(said) - 2 * 56, 0]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from ifd_fast.checkpoints import FOLDER
 from ifd_fast.config import load_settings
 from ifd_fast.credentials import parse_api_key
 from ifd_fast.errors import DataError
@@ -23,7 +24,8 @@ from ifd_fast.live_protocol import Terms
 from ifd_fast.live_run import LiveRun, Told
 from ifd_fast.live_settings import LiveSettings
 from ifd_fast.proven_reader import ProvenReader
-from ifd_fast.record_files import RecordFiles, connection_file, encode_entry
+from ifd_fast.record_files import CHECKS, RecordFiles, connection_file, encode_entry
+from ifd_fast.record_follower import RecordFollower
 from ifd_fast.record_reader import RecordReader
 from ifd_fast.record_replay import replay_record
 from ifd_fast.restarting import find_changes
@@ -172,6 +174,68 @@ def test_another_configuration_is_told(tmp_path: Path) -> None:
     assert find_changes(reader, load_settings(tmp_path / "live.toml")) == ""
 
 
+def test_a_session_goes_on_from_a_checkpoint(tmp_path: Path, clean: Ended) -> None:
+    """Its shadow has written one: the rest is played alone, and comes to the very same."""
+    tmp_path.mkdir(exist_ok=True)
+    (tmp_path / "live.toml").write_text(SMALL + "[live]\ncheckpoint_interval_s = 0.1\n")
+    checkpoints = tmp_path / "record" / FOLDER
+    with serving(1500) as gateway:
+        run, until_s = make_run(tmp_path, gateway.port), time.monotonic() + LONGEST_S
+        run.run(lambda: any(checkpoints.glob("*.state")), until_s)
+        assert any(checkpoints.glob("*.state"))
+        ended = run_until(tmp_path, gateway.port, EVENTS)
+    found = ended.run.describe()
+    assert str(ended.run.checkpoint) == found["checkpoint"]
+    assert ended.run.checkpoint in list(checkpoints.glob("*.state"))
+    assert found["digests"]["rows_digest"] is None
+    assert found["recovered_bytes"] < sum(RecordReader(tmp_path / "record").ends.values()) / 3
+    wanted = clean.run.describe()
+    for name in ("applied", "trades", "instants_scored", "live_orders", "book"):
+        assert found[name] == wanted[name]
+    again = replay_record(tmp_path / "record", profile=tmp_path / "live.toml")
+    assert again.facts_digest == clean.facts
+    for path in checkpoints.glob("*.state"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with serving() as gateway:
+        states: list[tuple[str, str]] = []
+        run = make_run(tmp_path, gateway.port, states)
+        run.run(lambda: run.recovery_s > 0)
+    assert run.checkpoint is None
+    assert any("torn" in why for _, why in states)
+    assert run.digests.found["rows_digest"] == again.rows_digest
+
+
+@pytest.mark.border
+def test_a_record_is_followed_while_it_is_written(tmp_path: Path) -> None:
+    """Each group once it is whole; bytes that are not those recorded are refused by name."""
+    files = RecordFiles(tmp_path)
+    entry = Entry(1, 0, EntryKind.NOTE, {"text": "one"})
+    files.append_entry(encode_entry(entry))
+    files.sync()
+    follower = RecordFollower(tmp_path)
+    assert follower.refresh() == 0
+    for _ in range(3):
+        files.append(1, b"abc")
+        files.append_entry(encode_entry(entry))
+        files.sync()
+    files.close()
+    with (tmp_path / CHECKS).open("ab") as checks:
+        checks.write(b"half a li")
+    assert follower.refresh() == 3
+    assert follower.refresh() == 0
+    assert follower.entries == [entry] * 4
+    assert follower.ends == {1: 9}
+    assert b"".join(one.tobytes() for one in follower.chunks(1, 5)) == b"bcabc"[1:]
+    follower = RecordFollower(tmp_path)
+    files = RecordFiles(tmp_path)
+    files.append(1, b"defg")
+    files.sync()
+    files.close()
+    connection_file(tmp_path, 1).write_bytes(b"abcabcabcdeFg")
+    with pytest.raises(DataError, match=r"0001\.dbn: group 4"):
+        follower.refresh()
+
+
 @pytest.mark.border
 def test_bytes_behind_the_last_entry_are_played(tmp_path: Path) -> None:
     """A connection whose end nobody wrote, as power was lost, and another after it."""
@@ -186,6 +250,8 @@ def test_bytes_behind_the_last_entry_are_played(tmp_path: Path) -> None:
         for _ in range(2):
             found = [b"".join(one.tobytes() for one in reader.chunks(n)) for n in (1, 2, 3)]
             assert [len(one) for one in found] == [5_000_000, 3, 0]
+            rest = b"".join(one.tobytes() for one in reader.chunks(1, 4_999_000))
+            assert rest == found[0][4_999_000:]
             assert found[0] == connection_file(tmp_path, 1).read_bytes()
         next(reader.chunks(1))  # left off in the middle
     path = connection_file(tmp_path, 1)

@@ -33,6 +33,7 @@ def test_entries_stand_at_the_offset_where_they_act() -> None:
         (2, 0, "connection_end"),
     ]
     assert b"".join(piece.tobytes() for piece in record.recorded(1)) == b"abcde"
+    assert b"".join(piece.tobytes() for piece in record.recorded(1, 4)) == b"e"
     assert record.durable == record.position == (2, 0)
 
 

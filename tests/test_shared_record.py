@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ifd_fast.errors import AlreadyRunningError, UsageError
-from ifd_fast.keeper import started_at
+from ifd_fast.processes import started_at
 from ifd_fast.record_reader import RecordReader
 from ifd_fast.record_ring import RecordRing, Word
 from ifd_fast.session_record import EntryKind
@@ -60,6 +60,9 @@ def test_a_session_is_kept(tmp_path: Path) -> None:
         record.space()[:1] = b"h"
         record.received(1)
         assert b"".join(one.tobytes() for one in record.recorded(1)) == b"abcdefgh"
+        for first in (2, 7):  # in the file, in the ring
+            rest = b"".join(one.tobytes() for one in record.recorded(1, first))
+            assert rest == b"abcdefgh"[first:]
         record.end_connection("eof")
         record.begin_connection(start_ns=None, snapshot=True, skip_from_ns=None)
         with pytest.raises(UsageError, match="ended first"):

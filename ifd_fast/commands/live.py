@@ -213,5 +213,8 @@ def _print_end(found: dict[str, Any], record: Path, *, as_json: bool) -> None:
                 f"{name.replace('_', ' ')}: p50 {one['p50_us']:,.0f} us, p99 {one['p99_us']:,.0f}, "
                 f"p99.9 {one['p999_us']:,.0f}, longest {one['max_us']:,.0f} of {one['count']:,}"
             )
-    click.echo(f"rows_digest {found['digests']['rows_digest']}")
+    if found["checkpoint"] is None:
+        click.echo(f"rows_digest {found['digests']['rows_digest']}")
+    else:
+        click.echo(f"went on from {found['checkpoint']}: the record's replay has the rows_digest")
     click.echo(f"recorded in {record}: `ifd replay {record}`")
