@@ -9,6 +9,7 @@ The snapshot it joined with is dropped there: the book is known by the tape.
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -34,6 +35,7 @@ Prints: TypeAlias = dict[int, NDArray[np.uint64]]
 _STEP_RECORDS: Final = 1 << 15
 _LOOKED_AT: Final = 1 << 20  # records of a connection: by then all of its snapshot has come
 _OPEN_END_NS: Final = 2**62
+_NOTHING: Final = np.zeros(0, np.uint32), np.zeros(0, np.uint64)
 
 
 class _Listed(NamedTuple):
@@ -62,33 +64,41 @@ class Bridge:
         """Find out what counts; nothing is played yet."""
         header, self._records = history
         fields = self._records.reshape(-1).view(MBO_DTYPE)
+        self._received = fields["ts_recv"].view(np.int64)
         # History has a snapshot of its own each midnight: the book is known without.
         self._wanted = fields["flags"] & F_SNAPSHOT == 0
-        snapshots = int(len(self._wanted) - np.count_nonzero(self._wanted))
-        listed = _list([np.frombuffer(header, np.uint8), *_pieces(self._records)])
-        behind, changed = self._drop_behind(reader, gap, listed)
-        self._filter = _delivered_before(reader, gap, from_ns)
-        # What the filter doesn't count came before the loss if it was captured before it.
-        early = fields["ts_event"].view(np.int64) < self._filter.from_ns
-        early &= fields["ts_recv"].view(np.int64) <= gap.start_ns
-        early &= self._wanted
-        self._wanted &= ~early
-        self._early = int(np.count_nonzero(early))
         self._played = 0
-        self._found = {"snapshot": snapshots, "behind": behind, "changed_behind": changed}
+        self._found = Counter(snapshot=int(len(self._wanted) - np.count_nonzero(self._wanted)))
+        places = np.flatnonzero(self._wanted)
+        listed = _list([np.frombuffer(header, np.uint8), *_pieces(self._records)])
+        mine = _Listed(listed.prints, {one: places[at] for one, at in listed.places.items()})
+        self._drop_behind(reader, gap, mine)
+        first = reader.chunks(gap.before[0])
+        joined_ns = delivered_since(first, _OPEN_END_NS, joined=True).joined_ns
+        if joined_ns < from_ns:
+            before = (reader.chunks(one) for one in gap.before)
+            self._filter = DuplicateFilter.of_connections(before, from_ns, joined=True)
+            # What the filter doesn't count is known if it was captured before the loss.
+            older = fields["ts_event"].view(np.int64) < from_ns
+            self._drop("early", np.flatnonzero(older & (self._received <= gap.start_ns)))
+            return
+        self._filter = DuplicateFilter(_NOTHING, from_ns)
+        self._drop_before(reader, gap, mine, max(gap.start_ns, joined_ns))
 
     @property
     def counts(self) -> dict[str, int]:
         """What became of history's records: all of them, by what was done with them."""
         before = self._filter.counts
+        found, names = self._found, ("early", "behind", "changed_behind", "snapshot")
         return {
             "records": len(self._records),
             "played": self._played,
-            "early": self._early,
-            "counted_before": before["duplicates"],
-            "changed_before": before["changed_duplicates"],
-            "missing_before": before["missing_duplicates"] + self._filter.left,
-            **self._found,
+            "counted_before": found["counted_before"] + before["duplicates"],
+            "changed_before": found["changed_before"] + before["changed_duplicates"],
+            "missing_before": (
+                found["missing_before"] + before["missing_duplicates"] + self._filter.left
+            ),
+            **{name: found[name] for name in names},
         }
 
     def play(self) -> Iterator[Bytes]:
@@ -100,39 +110,69 @@ class Bridge:
             if len(kept):
                 yield kept
 
-    def _drop_behind(self, reader: RecordReader, gap: Gap, listed: _Listed) -> tuple[int, int]:
-        """Drop what the connection behind the gap delivered; return how many, how many differ."""
-        live = _list(reader.chunks(gap.number), most=len(self._records) + 1)
-        places = np.flatnonzero(self._wanted)
-        quiet, last, dropped, changed = [], -1, 0, 0
-        for instrument, prints in listed.prints.items():
-            cut, differ = align_prints(prints, live.prints.get(instrument))
-            mine = places[listed.places[instrument]]
-            if cut is None:
-                quiet.append(mine)
-                continue
-            self._wanted[mine[cut:]] = False
-            shared = min(len(mine) - cut, len(live.prints[instrument]))
-            last = max(last, int(mine[cut + shared - 1]))
-            dropped, changed = dropped + len(mine) - cut, changed + differ
-        return dropped + self._drop_quiet(quiet, last, gap), changed
+    def _drop(self, name: str, places: NDArray[np.int64]) -> None:
+        """Drop records of history that are still wanted, counted under `name`."""
+        self._found[name] += int(np.count_nonzero(self._wanted[places]))
+        self._wanted[places] = False
 
-    def _drop_quiet(self, quiet: list[NDArray[np.int64]], last: int, gap: Gap) -> int:
-        """Drop of instruments that were silent behind the gap what came after it; return how many.
+    def _drop_behind(self, reader: RecordReader, gap: Gap, mine: _Listed) -> None:
+        """Drop what the connection behind the gap delivered.
 
-        As long as that connection lived, their records were none of it: so they came before it
-        joined. What history has beyond is another connection's.
+        As long as it lived, records of an instrument that was silent were none of it: so they
+        came before it joined. What history has beyond is another connection's.
         """
-        if not quiet:
-            return 0
-        mine = np.concatenate(quiet)
-        if last >= 0:
-            late = mine > last
-        else:
-            received = self._records.reshape(-1).view(MBO_DTYPE)["ts_recv"].view(np.int64)[mine]
-            late = received > max(gap.joined_ns, gap.end_ns)
-        self._wanted[mine[late]] = False
-        return int(np.count_nonzero(late))
+        live = _list(reader.chunks(gap.number), most=len(self._records) + 1)
+        met, quiet, last = _meet(mine, live)
+        for places, cut, _, differ in met:
+            self._found["changed_behind"] += differ
+            self._drop("behind", places[cut:])
+        for places in quiet:
+            late = self._received[places] > max(gap.joined_ns, gap.end_ns)
+            self._drop("behind", places[late if last < 0 else places > last])
+
+    def _drop_before(self, reader: RecordReader, gap: Gap, mine: _Listed, known_ns: int) -> None:
+        """Drop what is known by a connection that lived for seconds only, and by its snapshot.
+
+        All it delivered is in history, so it is found as it is behind a gap. Without that, what
+        was captured by `known_ns` is known.
+        """
+        live = _list(reader.chunks(gap.before[0]))
+        met, quiet, last = _meet(mine, live)
+        for places, cut, stop, differ in met:
+            self._found["changed_before"] += differ
+            self._drop("early", places[:cut])
+            self._drop("counted_before", places[cut:stop])
+        for places in quiet:
+            early = self._received[places] <= known_ns
+            self._drop("early", places[early if last < 0 else places < last])
+        delivered = sum(map(len, live.prints.values()))
+        self._found["missing_before"] += max(delivered - self._found["counted_before"], 0)
+
+
+class _Met(NamedTuple):
+    """An instrument's records in history (n,), and which of them a connection has, too."""
+
+    places: NDArray[np.int64]
+    cut: int
+    stop: int
+    differ: int
+
+
+def _meet(mine: _Listed, live: _Listed) -> tuple[list[_Met], list[NDArray[np.int64]], int]:
+    """Return what a connection and history both have, and places of instruments silent there.
+
+    Third comes the last place that both have, -1 if there is none.
+    """
+    met, quiet, last = [], [], -1
+    for instrument, places in mine.places.items():
+        cut, differ = align_prints(mine.prints[instrument], live.prints.get(instrument))
+        if cut is None:
+            quiet.append(places)
+            continue
+        stop = min(len(places), cut + len(live.prints[instrument]))
+        last = max(last, int(places[stop - 1]))
+        met.append(_Met(places, cut, stop, differ))
+    return met, quiet, last
 
 
 def align_prints(
@@ -189,17 +229,6 @@ def snapshot_filter(reader: RecordReader, connection: int, *, whole: bool) -> Du
             if others is not None:
                 leads[mine[int((prints[mine] == others[0]).argmax()) :]] = False
     return DuplicateFilter((ids[leads], prints[leads]), ALL_TIMES_NS, ends_with_replay=False)
-
-
-def _delivered_before(reader: RecordReader, gap: Gap, from_ns: int) -> DuplicateFilter:
-    """Return what drops the records that connections before the gap delivered.
-
-    What came before the first of them joined was in its snapshot, and is counted from there on.
-    """
-    first = reader.chunks(gap.before[0])
-    joined_ns = delivered_since(first, _OPEN_END_NS, joined=True).joined_ns
-    before = (reader.chunks(one) for one in gap.before)
-    return DuplicateFilter.of_connections(before, max(from_ns, joined_ns + 1), joined=True)
 
 
 def _list(pieces: Iterable[Bytes], most: int | None = None) -> _Listed:

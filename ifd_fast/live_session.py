@@ -295,8 +295,10 @@ class LiveSession:
     def _close_gap(self) -> None:
         watermark_ns, start_ns = self.engine.watermark_ns, self._feed.gap_start_ns
         if start_ns < watermark_ns:
-            self.record.note(EntryKind.GAP, {"start_ns": start_ns, "end_ns": watermark_ns})
-            self._feed.close_gap(watermark_ns)
+            # A tick can have moved event time on before the snapshot was made.
+            end_ns = max(watermark_ns, self._feed.joined_ns)
+            self.record.note(EntryKind.GAP, {"start_ns": start_ns, "end_ns": end_ns})
+            self._feed.close_gap(end_ns)
 
     def _measure(self, looked_ns: int) -> None:
         """Time the records at hand; say when the newest is late, and when that is over."""

@@ -9,8 +9,6 @@ from ifd_fast.live_duplicates import delivered_since
 from ifd_fast.session_record import EntryKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ifd_fast.record_reader import RecordReader
     from ifd_fast.session_record import Entry
 
@@ -49,9 +47,24 @@ class Gap:
 
 def find_gaps(reader: RecordReader) -> list[Gap]:
     """Return the gaps of a record in their order; one that nothing came after is none yet."""
-    begins = [one for one in reader.entries if one.kind is EntryKind.CONNECTION_BEGIN]
-    ends = [one for one in reader.entries if one.kind is EntryKind.GAP]
-    return [_gap_of(reader, begins, one) for one in ends]
+    ends = {one.connection: one for one in reader.entries if one.kind is EntryKind.GAP}
+    before: list[int] = []
+    joins: list[int] = []
+    gaps = []
+    for begin in reader.entries:
+        number = begin.connection
+        if begin.kind is not EntryKind.CONNECTION_BEGIN:
+            continue
+        if not begin.payload["snapshot"]:
+            before.append(number)
+        elif number in ends:
+            gaps.append(_gap_of(reader, tuple(before), (*joins, number), ends[number]))
+            before, joins = [number], []
+        elif before:
+            joins.append(number)  # lost before event time went on
+        elif _has_tape(reader, number):
+            before = [number]
+    return gaps
 
 
 def symbols_of(reader: RecordReader, connection: int) -> tuple[str, tuple[str, ...]] | None:
@@ -64,23 +77,11 @@ def symbols_of(reader: RecordReader, connection: int) -> tuple[str, tuple[str, .
     return None
 
 
-def _gap_of(reader: RecordReader, begins: Sequence[Entry], end: Entry) -> Gap:
-    """Return the gap that `end` closes: from the last connection with a tape to this one."""
-    joins = [end.connection]
-    before: list[int] = []
-    for begin in reversed(begins):
-        if begin.connection >= end.connection:
-            continue
-        if not begin.payload["snapshot"]:
-            before.insert(0, begin.connection)
-        elif _has_tape(reader, begin.connection):
-            before.insert(0, begin.connection)
-            break
-        else:
-            joins.insert(0, begin.connection)
-            before.clear()
+def _gap_of(
+    reader: RecordReader, before: tuple[int, ...], joins: tuple[int, ...], end: Entry
+) -> Gap:
     start_ns, end_ns = (int(str(end.payload[name])) for name in ("start_ns", "end_ns"))
-    return Gap(tuple(before), tuple(joins), start_ns, end_ns, _joined_ns(reader, joins[-1]))
+    return Gap(before, joins, start_ns, end_ns, _joined_ns(reader, joins[-1]))
 
 
 def _has_tape(reader: RecordReader, connection: int) -> bool:

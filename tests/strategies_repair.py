@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import databento_dbn as dbn
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_fast.dbnwriter import encode_header
 from ifd_fast.draining import Drain
 from ifd_fast.gateway_snapshot import snapshot_records
 from ifd_fast.gateway_tape import Part, Tape
@@ -20,18 +20,24 @@ from ifd_fast.session_record import EntryKind, Json, MemoryRecord
 from tests.gateway_client import START_NS, order_events
 from tests.strategies_interface import (
     CALL,
-    CHAIN,
     FUTURE,
     OPEN,
     PUT,
     SECOND,
     SMALL,
-    TODAY,
     definitions,
 )
 from tests.test_live_session import live_header, message, settings
 
-__all__ = ["Begin", "Session", "history", "late_events", "session_events", "small_profile"]
+__all__ = [
+    "Begin",
+    "Session",
+    "history",
+    "late_events",
+    "session_events",
+    "small_profile",
+    "write_record",
+]
 
 IDS = np.array([FUTURE, CALL, PUT], np.uint32)
 PIECE = 777  # bytes received at once
@@ -44,7 +50,7 @@ class Begin(NamedTuple):
     stop: int
     replay_from_ns: int | None = None  # None: it joins with a snapshot at `start`
     cut_bytes: int = 0  # of the record behind them, which came in part
-    with_snapshot: bool = True
+    tick_ns: int = -1  # a heartbeat before the first of them moves event time there; -1: none
 
 
 def session_events(
@@ -102,15 +108,7 @@ class Session:
 
     def write(self, folder: Path) -> Path:
         """Write the record to the disk; return its folder."""
-        files = RecordFiles(folder)
-        for entry in self.record.entries:
-            files.append_entry(encode_entry(entry))
-        for number in range(1, self.record.position[0] + 1):
-            for piece in self.record.recorded(number):
-                files.append(number, piece)
-        files.sync()
-        files.close()
-        return folder
+        return write_record(self.record, folder)
 
     def snapshot(self, place: int) -> bytes:
         """Return the snapshot of all instruments before an event."""
@@ -127,8 +125,13 @@ class Session:
         self._feed.begin(self.record.position[0], snapshot=is_new, skip_from_ns=one.replay_from_ns)
         data = live_header() + definitions()
         sent = self.events[one.start : one.stop]
-        if is_new and one.with_snapshot:
+        if is_new:
             data += self.snapshot(one.start)
+        if one.tick_ns >= 0:
+            self._receive(data)
+            self.record.note(EntryKind.TICK, {"ts_ns": one.tick_ns})
+            self.engine.tick(one.tick_ns)
+            data = message(0x17, 0, "Heartbeat")
         if one.replay_from_ns is not None:
             sent = self.events[: one.stop]
             sent = sent[sent["ts_event"] >= one.replay_from_ns]
@@ -145,9 +148,22 @@ class Session:
         self._feed.feed(self.record.received(len(data)))
         start_ns, watermark_ns = self._feed.gap_start_ns, self.engine.watermark_ns
         if 0 <= start_ns < watermark_ns:
-            gap = {"start_ns": start_ns, "end_ns": watermark_ns}
-            self.record.note(EntryKind.GAP, dict(gap))
-            self._feed.close_gap(watermark_ns)
+            end_ns = max(watermark_ns, self._feed.joined_ns)
+            self.record.note(EntryKind.GAP, {"start_ns": start_ns, "end_ns": end_ns})
+            self._feed.close_gap(end_ns)
+
+
+def write_record(record: MemoryRecord, folder: Path) -> Path:
+    """Write a record to the disk; return its folder."""
+    files = RecordFiles(folder)
+    for entry in record.entries:
+        files.append_entry(encode_entry(entry))
+    for number in range(1, record.position[0] + 1):
+        for piece in record.recorded(number):
+            files.append(number, piece)
+    files.sync()
+    files.close()
+    return folder
 
 
 def late_events(events: NDArray[np.void], delay_ns: int) -> NDArray[np.void]:
@@ -164,9 +180,19 @@ def history(
     end_ns: int,
     schema: str = "mbo",
     beside: Sequence[bytes] = (),
+    version: int = 3,
 ) -> bytes:
     """Return what history has of [start, end), by ts_recv; `beside` holds its other schemas."""
-    head = encode_header(schema, list(CHAIN), start_ns, end_ns, TODAY.trade_date)
+    metadata = dbn.Metadata(
+        dataset="GLBX.MDP3",
+        start=start_ns,
+        end=end_ns,
+        stype_in=dbn.SType.from_str("parent"),
+        stype_out=dbn.SType.from_str("instrument_id"),
+        schema=dbn.Schema.from_str(schema),
+        version=version,
+    )
+    head = bytes(metadata)
     if schema == "mbo":
         mine = (events["ts_recv"] >= start_ns) & (events["ts_recv"] < end_ns)
         return head + events[mine].tobytes()

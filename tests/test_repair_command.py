@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import zstandard
 
+from ifd_fast import repairing
 from ifd_fast.baseline_store import open_store
 from ifd_fast.baselines import add_folders
 from ifd_fast.config import load_settings
@@ -214,17 +215,19 @@ def test_what_broke_off_is_not_bought_again_unasked(place: Place) -> None:
     assert replay_record(place.record).document["observed_gaps_ns"] == []
 
 
+@pytest.mark.parametrize(
+    "step", ["write_safely", "check_stream", "check_history", "find_undefined", "Repair"]
+)
 def test_what_was_paid_for_before_a_crash_is_used(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Killed between paying and keeping: the next run takes what lies there, and buys the rest."""
-    from ifd_fast import repairing
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(repairing, "check_stream", die)
+        patch.setattr(repairing, step, die)
         assert place.repair("--yes").code == 1
     assert place.server.count(GET) == 3
     assert "checks.jsonl" not in place.files
