@@ -136,6 +136,8 @@ class Guard:
                     # the client leaves its file to the garbage collector
                     warnings.simplefilter("ignore", ResourceWarning)
                     self.api.send(f"{request}", get_range)
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())  # on the disk before the ledger says that it came
                 part.rename(path)
         finally:
             part.unlink(missing_ok=True)

@@ -7,12 +7,12 @@ not repaired. What was paid for and not looked at yet lies in `NNNN.SCHEMA.dbn.z
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -83,6 +83,15 @@ class RepairFiles:
         """Return where it lies as it came, until the gap is repaired."""
         return self.folder / f"{number:04d}.{schema}.dbn.zst"
 
+    @property
+    def bytes_coming(self) -> int:
+        """How much there is of files that are not whole yet."""
+        sizes = []
+        for part in self.folder.glob("*.part"):
+            with contextlib.suppress(FileNotFoundError):  # it became whole just now
+                sizes.append(part.stat().st_size)
+        return sum(sizes)
+
     def verify(self) -> None:
         """Read all files; raise DataError for the first that is not as it was written."""
         for repair in self.repairs.values():
@@ -101,7 +110,7 @@ class RepairFiles:
         lines = b"".join(one.line() for _, one in sorted(self.repairs.items()))
         write_safely(self.folder / CHECKS, iter([lines]))
 
-    @contextmanager
+    @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the folder against another repair; raises AlreadyRunningError if there is one."""
         self.folder.mkdir(exist_ok=True)

@@ -320,6 +320,19 @@ def test_a_repair_that_was_changed_is_not_played(place: Place) -> None:
     assert (done.code, "line 1" in done.output) == (3, True)
 
 
+def test_a_terminal_is_shown_how_much_has_come(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it waits for the server, it says how many bytes there are; and what it fetches."""
+    monkeypatch.setattr("ifd_fast.commands.repair.LOOK_S", 0.01)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes that for a terminal
+    place.server.faults[GET] = Fault(200, answer_of(place, 0), delay_s=0.3, times=1)
+    done = place.repair("--yes")
+    assert done.code == 0
+    assert "0.0 MB" in done.output
+    assert "fetching GLBX.MDP3 mbo" in done.output
+
+
 def test_two_repairs_at_once(place: Place) -> None:
     """The second is told that there is one, exit code 4, and buys nothing."""
     with RepairFiles(place.record).held():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,7 +15,7 @@ from ifd_fast.commands.startup import start
 from ifd_fast.errors import CredentialError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ifd_fast.historical import HistoricalApi
     from ifd_fast.pricing import Price
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ifd_fast.repairing import Need
 
 __all__ = ["repair"]
+
+LOOK_S: Final = 0.2  # between looks at how much has come
 
 
 @click.command()
@@ -124,16 +128,41 @@ def _fill(
     from ifd_fast.pricing import shown_usd
     from ifd_fast.repairing import buy, finish
 
-    def tell(text: str) -> None:
-        click.echo(text, err=True)
-
-    guard = Guard(
-        api, ledger_of(profile), budget_of(profile),
-        lambda request, found, month: tell(f"{request}: {found}, the month {shown_usd(month)}"),
-    )  # fmt: skip
-    usd_1e9 = buy(guard, need, files, tell)
+    with _told(files) as tell:
+        guard = Guard(
+            api,
+            ledger_of(profile),
+            budget_of(profile),
+            lambda request, found, month: tell(f"{request}: {found}, the month {shown_usd(month)}"),
+        )
+        usd_1e9 = buy(guard, need, files, tell)
     counts = finish(reader, need, files, usd_1e9)
     return {"state": "repaired", "usd": usd_1e9 / 1e9, "records": counts}
+
+
+@contextmanager
+def _told(files: RepairFiles) -> Iterator[Callable[[str], None]]:
+    """Give what prints a line beside the results; on a terminal also show how much has come."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda text: click.echo(text, err=True)
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            status.update(f"{files.bytes_coming / 1e6:,.1f} MB")
+
+    with console.status("asking") as status:
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield lambda text: console.print(text, markup=False)
+        finally:
+            over.set()
+            watcher.join()
 
 
 def _needed(need: Need, found: dict[str, Price]) -> dict[str, Any]:
