@@ -33,6 +33,7 @@ __all__ = [
     "Problem",
     "Settings",
     "check_file",
+    "child_environment",
     "find_api_key",
     "find_key",
     "find_notify_socket",
@@ -178,6 +179,15 @@ def find_api_key(environ: Mapping[str, str] | None = None) -> Secret | None:
     variables = os.environ if environ is None else environ
     named = variables.get("DATABENTO_API_KEY") or variables.get("IFD_API_KEY_FILE")
     return read_api_key(variables) if named or _own_key_file(variables).exists() else None
+
+
+def child_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment for a process that we start: no key, none of them needs one.
+
+    What a process was started with is readable in /proc for as long as it runs.
+    """
+    variables = os.environ if environ is None else environ
+    return {name: text for name, text in variables.items() if name != "DATABENTO_API_KEY"}
 
 
 def find_notify_socket(environ: Mapping[str, str] | None = None) -> str:

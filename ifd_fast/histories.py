@@ -90,6 +90,7 @@ class StoreHistory:
 def _estimate_apart(store: Path, trade_date: dt.date, lookback: int) -> Arrays:
     """Return the estimates as another process makes them; raise what it raised."""
     from ifd_fast.baseline_file import load_arrays
+    from ifd_fast.config import child_environment
 
     with tempfile.TemporaryDirectory(prefix="ifd-") as folder:
         arrays = Path(folder) / "arrays"
@@ -97,6 +98,7 @@ def _estimate_apart(store: Path, trade_date: dt.date, lookback: int) -> Arrays:
         done = subprocess.run(
             [sys.executable, "-c", _PUBLISH.format(sys.path), *asked],
             stdin=subprocess.DEVNULL,
+            env=child_environment(),
             capture_output=True,
             check=False,
             text=True,

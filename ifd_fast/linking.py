@@ -114,8 +114,11 @@ def link_time(engine: Engine) -> None:
 
 def _compile_beside() -> subprocess.Popen[bytes]:
     """Start a process that compiles `pass_time` into the cache, and does what it is to do also."""
+    from ifd_fast.config import child_environment
+
     code = f"import sys; sys.path[:] = {sys.path!r}; {_COMPILE.format(names=_also)}"
     nothing = subprocess.DEVNULL
     return subprocess.Popen(
-        [sys.executable, "-c", code], stdin=nothing, stdout=subprocess.PIPE, stderr=nothing
-    )
+        [sys.executable, "-c", code], stdin=nothing, stdout=subprocess.PIPE, stderr=nothing,
+        env=child_environment(),
+    )  # fmt: skip

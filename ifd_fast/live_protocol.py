@@ -222,6 +222,7 @@ def _shake_hands(connection: socket.socket, key: Secret, terms: Terms, where: st
     if answer.success == "1":
         return answer.session_id or ""
     reason = clean_answer(answer.error or "without a reason", key)
+    del answer  # may hold the key, and what is raised from here leads to this frame
     if "connection limit" in reason.lower():
         limited = RequestError(f"{where}: {reason}. Close another session, or wait.")
         limited.case = "connection_limit"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 import zstandard
 
+from ifd_fast.credentials import clean_answer
 from ifd_fast.errors import CredentialError, DataError, IfdError, RequestError
 from ifd_fast.live_backoff import Backoff
 from ifd_fast.live_feed import LiveFeed
@@ -325,14 +326,15 @@ class LiveSession:
                 self.counts["slow_reader_warnings"] += 1
             return
         self.counts["gateway_errors"] += 1
-        self._note(f"live gateway: {message.text} (code {message.code})")
+        text = clean_answer(message.text, self._key)
+        self._note(f"live gateway: {text} (code {message.code})")
         if not message.is_fatal:
             return
         self._must_end = True
         if message.code in {ErrorCode.AUTH_FAILED, ErrorCode.API_KEY_DEACTIVATED}:
-            self._refusal = CredentialError(f"The live gateway refuses the key: {message.text}")
+            self._refusal = CredentialError(f"The live gateway refuses the key: {text}")
         elif message.code == ErrorCode.INVALID_SUBSCRIPTION:
-            self._refusal = RequestError(f"The live gateway refuses to serve: {message.text}")
+            self._refusal = RequestError(f"The live gateway refuses to serve: {text}")
         elif message.code == ErrorCode.CONNECTION_LIMIT_EXCEEDED:
             self._limited = True
         elif message.code == ErrorCode.REPLAY_AGED_OUT:

@@ -54,8 +54,14 @@ class Shadow:
             return
         if self._process is None or self._process.poll() is not None:
             self._began_s = now_s
-            self._process = self._start()
-            os.sched_setaffinity(self._process.pid, cores)
+            try:
+                self._process = self._start()
+                os.sched_setaffinity(self._process.pid, cores)
+            except OSError as error:  # a full disk: no reason for the engine to end
+                from ifd_fast.logs import get_logger
+
+                reason = error.strerror or str(error)
+                get_logger("shadow").warning("no checkpoints are written", reason=reason)
 
     def end(self) -> None:
         """End it; what it was writing is not kept."""
@@ -66,7 +72,7 @@ class Shadow:
 
     def _start(self) -> subprocess.Popen[bytes]:
         from ifd_fast.checkpoints import FOLDER
-        from ifd_fast.config import to_toml
+        from ifd_fast.config import child_environment, to_toml
 
         profile = self._folder / FOLDER / PROFILE
         profile.parent.mkdir(exist_ok=True)
@@ -75,7 +81,9 @@ class Shadow:
         arguments = [str(profile), str(engine), str(started_at(engine))]
         arguments += [] if self._baselines is None else [str(self._baselines)]
         command = [sys.executable, "-m", "ifd_fast.shadow", *arguments]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True, env=child_environment()
+        )
 
 
 def main(arguments: list[str]) -> int:

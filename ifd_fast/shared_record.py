@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
-from ifd_fast.errors import AlreadyRunningError, IfdError, UsageError
+from ifd_fast.errors import IfdError, UsageError
 from ifd_fast.processes import started_at
 from ifd_fast.record_files import connection_file, encode_entry
 from ifd_fast.record_reader import RecordReader, is_record
 from ifd_fast.record_ring import OFFSET_BITS, BlockKind, RecordRing, Word
-from ifd_fast.ring_rescue import CLOSE_S, start_keeper, take_up_ring
+from ifd_fast.ring_rescue import CLOSE_S, refuse_second, start_keeper, take_up_ring
 from ifd_fast.session_record import Entry, EntryKind, begin_payload
 
 if TYPE_CHECKING:
@@ -59,10 +59,8 @@ class SharedRecord:
         take_up_ring(path, folder)
         try:
             self._ring = RecordRing(path, capacity_bytes)
-        except FileExistsError:
-            raise AlreadyRunningError(
-                f"{folder} is being recorded to: its ring {path} is there. End that session."
-            ) from None
+        except FileExistsError:  # it began a moment ago
+            refuse_second(path, folder)
         self._ring.words[Word.ENGINE_START] = started_at(os.getpid())
         self._ring.words[Word.ENGINE_PID] = os.getpid()  # last: then both are there
         self._ring.touch()

@@ -52,6 +52,7 @@ class TestGateway:
     address: tuple[str, int] = ("", 0)
     greeting: bytes = GREETING
     refusal: str = ""
+    hangs_up: bool = False  # by a reset, once it has been asked
     told: list[Told] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -63,6 +64,9 @@ class TestGateway:
         with connection.makefile("rb") as lines:
             for line in lines:
                 told.lines.append(dict(one.split("=", 1) for one in line.decode()[:-1].split("|")))
+                if self.hangs_up:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    return
                 if "auth" in told.lines[-1] and not self._let_in(connection, told.lines[-1]):
                     return
                 if "start_session" in told.lines[-1]:

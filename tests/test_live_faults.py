@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ import pytest
 from ifd_fast.config import load_settings
 from ifd_fast.credentials import parse_api_key
 from ifd_fast.gateway import Gateway
-from ifd_fast.gateway_faults import IN_STREAM, Fault, Faults, draw_faults
+from ifd_fast.gateway_faults import FOR_NOW, IN_STREAM, Fault, Faults, draw_faults
 from ifd_fast.gateway_market import TEST_KEY, Market
 from ifd_fast.live_protocol import Terms
 from ifd_fast.live_run import LiveRun, Told
@@ -105,16 +106,37 @@ def check(found: Found, clean: Found) -> None:
     assert all(one >= other for one, other in zip(*grades, strict=True))  # A is the best
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_faulted_session_is_the_clean_one(tmp_path: Path, clean: Found, seed: int) -> None:
-    """Ten faults of all kinds at places drawn: facts, trades, no changed duplicate."""
-    drawn = [
+def drawn(seed: int) -> list[Fault]:
+    """Return the faults of a seed, behind the first that every session has."""
+    return [
         msgspec.structs.replace(one, seconds=0.02)
         for one in draw_faults(seed, RECORDS)
         if one.connection > 1 or one.after_records > FIRST.after_records
     ]
-    found = play(tmp_path / "run", [FIRST, *drawn], compressed=seed % 2 == 1)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_faulted_session_is_the_clean_one(tmp_path: Path, clean: Found, seed: int) -> None:
+    """Ten faults of all kinds at places drawn: facts, trades, no changed duplicate."""
+    found = play(tmp_path / "run", [FIRST, *drawn(seed)], compressed=seed % 2 == 1)
     check(found, clean)
+
+
+def test_a_thousand_seeds_hold_each_kind_of_fault() -> None:
+    """Each kind at least 20 times, compressed and not; those of the stream early, late, between."""
+    plans = [drawn(seed) for seed in range(1000)]
+    for packed in (0, 1):
+        kinds = Counter(one.kind for plan in plans[packed::2] for one in plan)
+        assert set(kinds) == {*IN_STREAM, *FOR_NOW}
+        assert min(kinds.values()) >= 20
+    thirds = Counter(
+        (one.kind, one.after_records * 3 // RECORDS)
+        for plan in plans
+        for one in plan
+        if one.kind in IN_STREAM
+    )
+    assert len(thirds) == 3 * len(IN_STREAM)
+    assert min(thirds.values()) >= 20
 
 
 @pytest.mark.parametrize("kind", IN_STREAM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -85,8 +86,10 @@ def test_one_engine_a_record(tmp_path: Path) -> None:
         record.begin_connection(start_ns=None, snapshot=True, skip_from_ns=None)
         record.space()[:1] = b"x"
         record.received(1)
-        with pytest.raises(AlreadyRunningError, match="being recorded"):
+        who = f"{tmp_path} is being recorded to by process {os.getpid()}: "
+        with pytest.raises(AlreadyRunningError, match=re.escape(who)) as caught:
             SharedRecord(tmp_path, CAPACITY)
+        assert caught.value.exit_code == 4
     with SharedRecord(tmp_path, CAPACITY) as record:
         record.begin_connection(start_ns=None, snapshot=True, skip_from_ns=None)
         assert record.position == (2, 0)

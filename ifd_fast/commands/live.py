@@ -125,13 +125,15 @@ def _gateway_of(
     simulate: str | None, speed: str, records: int | None, gateway: str | None
 ) -> Iterator[str | None]:
     """Give the gateway's address; a simulated one is a process of its own while this lasts."""
+    from ifd_fast.config import child_environment
+
     if simulate is None:
         yield gateway
         return
     command = [sys.executable, "-m", "ifd_fast", "gateway", "--simulate", simulate, "--port", "0",
                "--speed", speed]  # fmt: skip
     command += [] if records is None else ["--records", str(records)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment(),
                           start_new_session=True) as process:  # fmt: skip
         try:
             said = "" if process.stdout is None else process.stdout.readline()
