@@ -41,7 +41,8 @@ def save_player(player: RecordPlayer) -> tuple[Head, Arrays]:
         "header": feed._header._data.hex() if feed._framer is None else "",
         "format": feed._format,
         "marks": list(feed.marks.places.items()),
-        "joined_marks": list(feed.marks.joined.items()),
+        "passing": feed.passing.save(),
+        "dropped": feed._dropped,
         "framer": None,
         "filter": None,
     }
@@ -64,9 +65,8 @@ def restore_player(player: RecordPlayer, head: Head, arrays: Arrays) -> None:
     feed._number, feed._chain, feed._joined = head["number"], head["chain"], head["joined"]
     for number, places in head["marks"]:
         feed.marks.places[number] = [(place, below_ns) for place, below_ns in places]
-    feed.marks.joined.update(
-        {number: (end, at_ns) for number, (end, at_ns) in head["joined_marks"]}
-    )
+    feed.passing.restore(head["passing"])
+    feed._dropped = head["dropped"]
     feed._gap_start_ns = head["gap_start_ns"]
     feed._header._data = bytearray.fromhex(head["header"])
     if head["framer"] is not None:

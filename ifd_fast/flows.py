@@ -118,6 +118,7 @@ def allocate_flow(settings: FlowSettings, sessions: NDArray[np.int64], capacity_
     )
     clock = flow.clock[0]
     clock["watermark_ns"] = clock["observed_from_ns"] = clock["joined_session"] = -1
+    clock["snapshot_ns"] = -1
     clock["lateness_ns"] = settings.lateness_ns
     clock["interval_ns"] = settings.scoring_interval_ns
     clock["pane_ns"] = pane_ns

@@ -209,6 +209,11 @@ class Framer:
                 f"{int(self._carry[0]) * 4} bytes are there. Fetch it again."
             )
 
+    @property
+    def offset(self) -> int:
+        """Bytes of the stream up to the end of the last whole record."""
+        return int(self._counters[wire.COUNT_BYTES])
+
     def counts(self) -> dict[str, int]:
         """Return exact sums: records = events + handed + each reason but `unwalkable`."""
         counters = self._counters

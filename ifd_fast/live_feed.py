@@ -13,7 +13,7 @@ from ifd_fast.desks import RecordDesk, count_types
 from ifd_fast.framing import Framer
 from ifd_fast.header import HeaderReader
 from ifd_fast.live_duplicates import DuplicateFilter
-from ifd_fast.live_marks import Marks
+from ifd_fast.live_marks import Marks, Passing
 from ifd_fast.live_messages import decode_message
 from ifd_fast.observing import observe
 from ifd_fast.sources import decode_metadata
@@ -65,6 +65,8 @@ class LiveFeed:
         self.counts: Counter[str] = Counter()
         self.streams: list[dict[str, Any]] = []
         self.marks = Marks(recorded)
+        self.passing = Passing(engine, self.marks)
+        self._dropped = 0  # bytes of the connection that its framer has not seen
         self._on_message = on_message
         self._handed: Counter[str] = Counter()
         self._number = 0
@@ -86,7 +88,7 @@ class LiveFeed:
         """Up to when a replay would hold what came in a snapshot instead, ns UTC; -1: never."""
         if not self._joined:
             return -1
-        return self.marks.joined_ns(self._chain)
+        return int(self.engine.state.flow.clock[0]["snapshot_ns"])
 
     def mark(self) -> None:
         """Note how old all is that the connections in use have brought up to here."""
@@ -97,7 +99,8 @@ class LiveFeed:
     def begin(self, number: int, *, snapshot: bool, skip_from_ns: int | None) -> None:
         """Begin connection `number`, asked for as its entry in the journal says."""
         self._end_stream()
-        self._number = number
+        self._number, self._dropped = number, 0
+        self.passing.begin(is_chain=skip_from_ns is None, joined=snapshot)
         self._header, self._framer, self._filter = HeaderReader("live stream"), None, None
         if skip_from_ns is not None:
             before = (
@@ -129,12 +132,16 @@ class LiveFeed:
             self._framer = self._begin_records(header)
             data = data[taken:]
         if self._filter is not None:
+            before = len(data)
             data = self._filter.keep(data)
+            self._dropped += before - len(data)
             if self._filter.is_done:
                 self._end_filter()
                 # It holds all that was delivered since it was asked from: no need to look further.
                 self._begin_chain(self._number, joined=False)
         self.engine.feed(self._framer, data)
+        if self._filter is None and self.passing.is_due:
+            self.passing.add(self._number, self._framer.offset + self._dropped, self._framer)
 
     @property
     def has_header(self) -> bool:
@@ -204,6 +211,7 @@ class LiveFeed:
         self._end_filter()
         if self._framer is not None:
             self.streams.append(count_stream(stream_name(self._number), self._framer))
+            self.passing.end(self._framer)
         self._framer = None
 
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ifd_kernels._jit import call_at, kernel, leaf, natural, prefetch
+from ifd_kernels._jit import call_at, kernel, leaf, natural, prefetch, stay_apart
 from ifd_kernels.book import (
     LOOK_AHEAD,
     LOOK_NEAR,
@@ -48,6 +48,7 @@ from ifd_kernels.passing import pass_time
 from ifd_kernels.pressure import (
     AHEAD_LIMIT_NS,
     EVENTS_AHEAD,
+    EVENTS_SNAPSHOT,
     TRADES_AHEAD,
     TRADES_COUNTED,
     TRADES_SNAPSHOT,
@@ -101,6 +102,18 @@ def is_ahead(flags: Integer, ts_ns: Integer, watermark_ns: Integer) -> bool:
     if (flags & F_BAD_TS_RECV) == 0 or watermark_ns < 0:
         return True
     return bool(ts_ns - watermark_ns > AHEAD_LIMIT_NS)
+
+
+@kernel
+def count_untimely(flow: Flow, ahead: bool, flags: Integer, ts_recv_ns: Integer) -> None:
+    """Count an event that doesn't move time; note until when the latest snapshot came."""
+    stay_apart()
+    if ahead:
+        flow.counters[EVENTS_AHEAD] += 1
+    if (flags & F_SNAPSHOT) != 0:
+        flow.counters[EVENTS_SNAPSHOT] += 1
+        clock = flow.clock[0]
+        clock["snapshot_ns"] = max(clock["snapshot_ns"], ts_recv_ns)
 
 
 @kernel
@@ -222,7 +235,7 @@ def advance(engine: Engine, stop: Integer, known: Integer) -> Integer:
         ahead = False
         if not timely:
             ahead = is_ahead(flags, ts_ns, clock["watermark_ns"])
-            flow.counters[EVENTS_AHEAD] += 1 if ahead else 0
+            count_untimely(flow, ahead, flags, ring.ts_recv_ns[i])
             if ahead or (flags & F_SNAPSHOT) != 0:
                 ts_ns = np.int64(-1)  # it stands at the watermark
         if bits & BBO_CHANGED:

@@ -6,8 +6,8 @@ The bucket of (slot, second) lies at `slot * o + (second & (o - 1))`, the pane o
 common divisor of the window step and of the 300 s of the baselines' facts; every session begins
 and ends on a pane's edge, and every window is a whole number of panes.
 
-Only trades need buckets: late ones must be told from timely ones to the second. A touch is wanted
-at the ends of panes alone, so a BBO change writes one cache line of one pane and nothing else.
+Only trades need buckets, to tell late ones to the second. A touch is wanted at the ends of panes
+alone: a BBO change writes one cache line.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ __all__ = [
     "open_pane",
 ]
 
-# Counters of Flow.counters.
-TRADES_COUNTED: Final = 0
+TRADES_COUNTED: Final = 0  # from here on: counters of Flow.counters
 TRADES_NO_SIZE: Final = 1  # size 0 or UNDEF
 TRADES_NO_TIME: Final = 2  # ts_event UNDEF
 TRADES_OFF_SESSION: Final = 3
@@ -54,8 +53,8 @@ TOUCHES_LATE: Final = 8  # a BBO change inside a sealed pane
 SECONDS_SEALED: Final = 9
 PANES_SEALED: Final = 10
 INSTANTS_SCORED: Final = 11
+EVENTS_SNAPSHOT: Final = 12
 COUNTERS: Final = 16
-
 AHEAD_LIMIT_NS: Final = SECOND_NS
 LAG_LIMIT_NS: Final = 2 * SECOND_NS
 CROSSED_LIMIT_NS: Final = SECOND_NS
@@ -81,6 +80,7 @@ CLOCK: Final = np.dtype(
         ("pane_trades", "<i8"),  # trades sealed into the first open pane so far
         ("lag_ns", "<i8"),  # ts_recv - ts_event of the record that moves the watermark
         ("observed_from_ns", "<i8"),
+        ("snapshot_ns", "<i8"),  # the latest ts_recv in a snapshot, -1: there was none
         ("tape_marks", "<i8"),  # lasting marks of the whole feed
         ("tape_touched", "<i8"),  # feed marks that held at some time in the first open pane
         # settings
