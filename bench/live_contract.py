@@ -35,13 +35,15 @@ def measure_live(arguments: list[str], folder: Path) -> Iterator[Row]:
     yield ("live: from a connection's end or reset to live again, longest of six", "≤ 2 s",
            f"{found['longest_s']:.2f} s", found["longest_s"] <= 2.0,
            "W1 from `ifd gateway`, 360 x, three of each")  # fmt: skip
+    yield from restart_rows(take(files, folder, "restart", "bench.live_restarts"))
 
 
-def take(files: list[str], folder: Path, name: str) -> Any:
-    """Run one of `bench.live_numbers` and return what it found; its record is not kept."""
+def take(files: list[str], folder: Path, name: str, module: str = "") -> Any:
+    """Run one of `bench.live_numbers`, or a module, and return what it found, not its record."""
     record = folder / f"record-{name}"
     done = subprocess.run(
-        [sys.executable, "-m", "bench.live_numbers", name, *files, str(record)],
+        [sys.executable, "-m", *([module] if module else ["bench.live_numbers", name]),
+         *files, str(record)],
         check=True, capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     shutil.rmtree(record)
@@ -97,3 +99,16 @@ def sustained_rows(found: Any) -> Iterator[Row]:
     yield (f"live: {minutes:.0f} minutes at 1 M records a second", "≥ 1 M/s, none lost, flat",
            f"{measured}; lag p99 {found['lag_ms_p99']:.1f} ms", met,
            "W1's records over and over, as they happen")  # fmt: skip
+
+
+def restart_rows(found: Any) -> Iterator[Row]:
+    """Yield how long a killed session took to be live again."""
+    label = "W1 at 200 k a second; from the kill to `live`, a new process included"
+    whole, rest = found["without"], found["with"]
+    bound_s = 2.0 + whole["records"] / 1e7
+    played = f"{whole['played']:,} records played in {whole['play_s']:.1f} s"
+    yield ("live: kill -9 to live, without a checkpoint", f"≤ {bound_s:.1f} s",
+           f"{whole['seconds']:.1f} s, {played}", whole["seconds"] <= bound_s, label)  # fmt: skip
+    yield ("live: kill -9 to live, with a checkpoint", "≤ 5 s",
+           f"{rest['seconds']:.1f} s, {rest['played']:,} of {rest['records']:,} records played",
+           rest["seconds"] <= 5.0, label)  # fmt: skip

@@ -29,6 +29,7 @@ __all__ = ["Marks", "Passing", "Recorded"]
 Recorded = Callable[[int, int], Iterator[NDArray[np.uint8]]]  # of a connection, from a byte on
 
 KEPT: Final = 8
+UNMARKED_BYTES: Final = 1 << 28
 APART_NS: Final = 15 * SECOND_NS  # eight of them are two minutes; a replay begins a minute back
 _OPEN_END_NS: Final = 2**62
 
@@ -47,6 +48,7 @@ class Marks:
         """Begin without a mark; `recorded` gives a connection's bytes from one on."""
         self.recorded = recorded
         self.places: dict[int, list[tuple[int, int]]] = {}
+        self._given_up: set[int] = set()
 
     def forget_before(self, connection: int) -> None:
         """Forget what lies before the connection that every other replays from."""
@@ -60,12 +62,20 @@ class Marks:
         return self._scan(connection, first, from_ns, joined=joined)
 
     def advance(self, connection: int, below_ns: int, *, joined: bool) -> None:
-        """Mark the connection's end if all that came since the last mark is below `below_ns`."""
+        """Mark the connection's end if all that came since the last mark is below `below_ns`.
+
+        A record that claims to be from far ahead keeps all behind it from being marked: after a
+        while nobody tries, or each would look at more than the one before.
+        """
+        if connection in self._given_up:
+            return
         marks = self.places.setdefault(connection, [])
         first, least_ns = marks[-1] if marks else (0, 0)
         found = self._scan(connection, first, below_ns, joined=joined)
         if not len(found.ids) and below_ns >= least_ns and found.end > first:
             self.add(connection, found.end, below_ns)
+        elif found.end - first > UNMARKED_BYTES:
+            self._given_up.add(connection)
 
     def add(self, connection: int, place: int, below_ns: int) -> None:
         """Mark a place that is known to be right."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -190,3 +191,21 @@ def test_a_mark_saves_what_is_old() -> None:
     assert len(marks.delivered_since(1, 9, joined=False).ids) == 2
     assert len(marks.delivered_since(1, 8, joined=False).ids) == 3
     assert asked == [0, 0, len(said) - 2 * 56, 0]
+
+
+def test_what_is_from_far_ahead_is_not_looked_at_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once so much could not be marked, nobody tries; what was delivered is found all the same."""
+    monkeypatch.setattr("ifd_fast.live_marks.UNMARKED_BYTES", 200)
+    said, asked = header() + mbo(ts_event=2**50), []
+
+    def recorded(_: int, first: int) -> Iterator[Bytes]:
+        asked.append(first)
+        yield from pieces(said[first:], [])
+
+    marks = Marks(recorded)
+    for number in range(9):
+        said += mbo(ts_event=number)
+        marks.advance(1, 9, joined=False)
+    assert len(asked) < 5
+    assert marks.places == {1: []}
+    assert len(marks.delivered_since(1, 8, joined=False).ids) == 2
