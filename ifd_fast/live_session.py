@@ -306,6 +306,8 @@ class LiveSession:
         timing = self.timing
         if not timing.take(self._heard_ns, looked_ns, self.clock.monotonic_ns()):
             return
+        if abs(timing.lag_ns) > self.settings.late_ns:  # or this machine's clock was set since
+            timing.set_wall(self.clock.wall_ns(), self._heard_ns)
         is_late = self._states.is_raised(Event.LATE)
         if timing.lag_ns > self.settings.late_ns and not is_late:
             self.apply(Event.LATE)
