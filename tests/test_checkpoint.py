@@ -32,7 +32,7 @@ from ifd_fast.simulation import Simulation
 from ifd_fast.world import load_world
 from ifd_kernels import book_state
 from ifd_kernels.duplicates import LEFT
-from tests.strategies_interface import SMALL, definitions, run, store
+from tests.strategies_interface import LATE, OPEN, SECOND, SMALL, UNLISTED, definitions, run, store
 from tests.test_live_session import live_header
 
 pytestmark = [pytest.mark.jit, pytest.mark.slow]
@@ -48,6 +48,7 @@ class Found(NamedTuple):
     signals: pl.DataFrame
     handovers: pl.DataFrame
     account: dict[str, Any]
+    gaps_ns: list[tuple[int, int]]
 
 
 @cache
@@ -77,35 +78,38 @@ def simulated() -> list[bytes]:
 
 
 def planted() -> list[bytes]:
-    """Return the small market with its strong flow, which makes signals, record by record."""
+    """Return strong flow, which makes signals; a strike is named after its first window."""
     trades = [(0.0, definitions())]
-    for at_s in (3_600, 5_400, 7_200):
+    for at_s in (3_600, 5_400, 7_200, 9_000):
         trades += run(at_s + 0.5, 100, instrument_id=101, size=3)
         trades += run(at_s + 1.0, 100, instrument_id=102, side="A", size=3)
+        trades += run(at_s + 1.7, 60, instrument_id=LATE, size=2)
+    trades.append((6_500.0, definitions([UNLISTED], OPEN + 6_500 * SECOND)))
     trades.sort(key=lambda one: one[0])
     return [data for _, data in trades]
 
 
-def write_record(folder: Path, stream: list[bytes]) -> Path:
-    """Write a record of three connections, each of which sends again what came before; a gap."""
+def write_record(folder: Path, stream: list[bytes], *, gap: bool = False) -> Path:
+    """Write a record of three connections, each of which sends again what came before.
+
+    With a `gap` the last sends nothing again: half of what it brings is a tape gap.
+    """
     files, places = RecordFiles(folder), [0, len(stream) // 3, len(stream) * 2 // 3, len(stream)]
     for number in (1, 2, 3):
-        sent, start_ns = stream[: places[1]], None
-        if number > 1:  # from a hundred records before
-            first = places[number - 1] - 100
-            start_ns = int.from_bytes(stream[first][8:16], "little")
-            sent = [
-                one
-                for one in stream[1 : places[number]]
-                if int.from_bytes(one[8:16], "little") >= start_ns
-            ]
+        sent, start_ns = stream[places[number - 1] : places[number]], None
+        if number == 2 or (number == 3 and not gap):  # from a hundred records before
+            start_ns = int.from_bytes(stream[places[number - 1] - 100][8:16], "little")
+            sent = [one for one in stream[1 : places[number]] if time_of(one) >= start_ns]
         data = live_header() + b"".join(sent) + stream[places[number] % len(stream)][:20]
         begin: dict[str, Json] = {
-            "start_ns": start_ns,
-            "snapshot": number == 1,
-            "skip_from_ns": start_ns,
-        }
+            "start_ns": start_ns, "snapshot": start_ns is None, "skip_from_ns": start_ns,
+        }  # fmt: skip
         files.append_entry(encode_entry(Entry(number, 0, EntryKind.CONNECTION_BEGIN, begin)))
+        if number == 3 and gap:
+            half = len(sent) // 2
+            offset = len(live_header()) + sum(map(len, sent[:half]))
+            ends: dict[str, Json] = {"start_ns": 0, "end_ns": time_of(sent[half])}
+            files.append_entry(encode_entry(Entry(number, offset, EntryKind.GAP, ends)))
         for first in range(0, len(data), 50_000):
             files.append(number, data[first : first + 50_000])
             files.sync()
@@ -116,11 +120,16 @@ def write_record(folder: Path, stream: list[bytes]) -> Path:
     return folder
 
 
+def time_of(record: bytes) -> int:
+    """Return a record's ts_event, or that of the first of several."""
+    return int.from_bytes(record[8:16], "little")
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Return a record with books, growth and retired instruments, and one with signals."""
-    made = [simulated(), planted()]
-    return [write_record(tmp_path_factory.mktemp("record"), stream) for stream in made]
+    folders = [tmp_path_factory.mktemp("record") for _ in range(2)]
+    return [write_record(folders[0], simulated()), write_record(folders[1], planted(), gap=True)]
 
 
 def begin(folder: Path, *, ranked: bool) -> RecordPlayer:
@@ -148,7 +157,7 @@ def finish(player: RecordPlayer, before: Collector | None = None) -> Found:
         pl.concat([part for one in drains for part in one._frames[name]])
         for name in ("windows", "signals", "handovers")
     ]
-    return Found(found[0], found[1], found[2], player.feed.account())
+    return Found(found[0], found[1], found[2], player.feed.account(), player.drain.gaps_ns)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +167,7 @@ def whole(records: list[Path]) -> list[Found]:
     assert found[0].rows.height >= 1_000
     assert found[0].account["instruments"] > 600
     assert found[1].signals.height >= 10
+    assert {"A", "F"} <= set(found[1].rows["quality"])
     return found
 
 
@@ -179,6 +189,7 @@ def check_cut(folder: Path, whole: Found, is_there: Any, *, ranked: bool) -> int
     assert found.signals.equals(whole.signals)
     assert found.handovers.equals(whole.handovers)
     assert found.account == whole.account
+    assert found.gaps_ns == whole.gaps_ns
     return place
 
 
@@ -198,6 +209,16 @@ def test_a_play_goes_on_from_any_byte(
 def in_header(player: RecordPlayer, _: int) -> bool:
     """Find some bytes of the second connection's."""
     return player._connection == 2 and player.feed._framer is None and player._offset > 0
+
+
+def in_gap(player: RecordPlayer, _: int) -> bool:
+    """Find the tape's gap open, some way in."""
+    return player.feed.gap_start_ns >= 0 and player._offset > 5_000
+
+
+def behind_gap(player: RecordPlayer, _: int) -> bool:
+    """Find the gap closed, and windows it touches open."""
+    return player.feed.gap_start_ns < 0 and bool(player.drain.gaps_ns)
 
 
 def in_record(player: RecordPlayer, _: int) -> bool:
@@ -229,16 +250,23 @@ def with_vacant_slots(player: RecordPlayer, _: int) -> bool:
     return len(player.engine.instruments._vacant) > 3
 
 
-PLACES = [in_header, in_record, in_filter, in_growth, with_next_table, with_vacant_slots]
+PLACES = [
+    (0, in_header), (0, in_record), (0, in_filter), (0, in_growth), (0, with_next_table),
+    (0, with_vacant_slots), (1, in_gap), (1, behind_gap),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("is_there", PLACES)
+@pytest.mark.parametrize(("which", "is_there"), PLACES)
 def test_a_play_goes_on_from_awkward_places(
-    records: list[Path], whole: list[Found], monkeypatch: pytest.MonkeyPatch, is_there: Any
+    records: list[Path],
+    whole: list[Found],
+    monkeypatch: pytest.MonkeyPatch,
+    which: int,
+    is_there: Any,
 ) -> None:
-    """Inside a header, a record, a replay, with a growth under way or vacant slots."""
+    """Inside a header, a record, a replay, a gap, with a growth under way or vacant slots."""
     monkeypatch.setattr("ifd_fast.record_reader.READ_BYTES", 97)
-    check_cut(records[0], whole[0], is_there, ranked=False)
+    check_cut(records[which], whole[which], is_there, ranked=which == 1)
 
 
 def changed(path: Path, **values: Any) -> None:
