@@ -70,15 +70,14 @@ def measure_ours(port: int, records: int, folder: Path) -> Cost:
     from ifd_fast.config import load_settings
     from ifd_fast.credentials import parse_api_key
     from ifd_fast.gateway_market import TEST_KEY
-    from ifd_fast.live_run import LiveRun, Told
+    from ifd_fast.live_run import LiveRun
     from ifd_fast.live_settings import LiveSettings
 
     settings = load_settings()
     wanted = LiveSettings.of_profile(
         settings.profile, gateway=f"127.0.0.1:{port}", market_clock=True
     )
-    told = Told(lambda _: None, lambda *_: None)
-    run = LiveRun(settings, wanted, parse_api_key(TEST_KEY, "key"), folder, told)
+    run = LiveRun(settings, wanted, parse_api_key(TEST_KEY, "key"), folder)
     mark = _Mark(records)
     until_s = time.monotonic() + LONGEST_S
     run.run(lambda: mark.reach(int(run.engine.state.actions.sum())), until_s)

@@ -25,7 +25,7 @@ from ifd_fast.config import load_settings
 from ifd_fast.credentials import parse_api_key
 from ifd_fast.gateway_market import TEST_KEY
 from ifd_fast.latencies import Latency
-from ifd_fast.live_run import LiveRun, Told
+from ifd_fast.live_run import LiveRun
 from ifd_fast.live_settings import LiveSettings
 from ifd_fast.live_states import State
 from ifd_kernels.layout import SECOND_NS
@@ -120,8 +120,7 @@ def make_run(port: int, folder: Path, clock: MarketClock | None = None) -> LiveR
         settings.profile, gateway=f"127.0.0.1:{port}", market_clock=clock is None
     )
     key = parse_api_key(TEST_KEY, "key")
-    told = Told(lambda _: None, lambda *_: None)
-    return LiveRun(settings, wanted, key, folder, told, is_busy=True, core=core(), clock=clock)
+    return LiveRun(settings, wanted, key, folder, is_busy=True, core=core(), clock=clock)
 
 
 def run_session(source: Source, folder: Path, watch: Callable[[LiveRun], bool]) -> LiveRun:

@@ -11,7 +11,7 @@ from ifd_fast.handovers import HANDOVERS_SCHEMA, build_handovers
 from ifd_fast.identities import frame_identities
 from ifd_fast.rows import FACTS_SCHEMA, WINDOW_SCHEMA, build_rows, sort_rows
 from ifd_fast.signals import SIGNAL_SCHEMA, build_signals
-from ifd_kernels.layout import MARK_PARTLY_OBSERVED, MARK_REBUILT, MARK_TAPE_GAP, MARK_UNMAPPED
+from ifd_fast.taking import Taker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMAS", "Drain"]
 
-_FRAME_ROWS: Final = 32_768  # 5 MB; the frames of a session of 40,000 rows took 2 s one by one
 # Rows made into a frame at once: all strikes' windows end together, and 40,000 rows with their
 # texts, digests and copies took 150 MB, most of which the allocators kept.
 _SLICE_ROWS: Final = 8_192
@@ -49,7 +48,7 @@ _IDENTITY: Final = (
 )
 
 
-class Drain:
+class Drain(Taker):
     """Takes what the engine has found so far and hands it on, frame by frame.
 
     Parameters
@@ -70,20 +69,17 @@ class Drain:
         wanted: Iterable[str] = SCHEMAS,
     ) -> None:
         """Take what `engine` finds from now on."""
-        self.engine = engine
+        super().__init__(engine)
         self.wanted = frozenset(wanted)
         self.on_signals: Callable[[pl.DataFrame], object] | None = None  # told of them at once
-        self.gaps_ns: list[tuple[int, int]] = []
-        self.repaired_ns: list[tuple[int, int]] = []  # gaps that were filled from history
         self._deliver = deliver
         self._identity: tuple[tuple[int, ...], pl.DataFrame] | None = None
-        engine.before_names = self.drain
 
     def drain(self, observed_to_ns: int | None = None) -> None:
         """Take all rows and signals; windows that end after `observed_to_ns` were cut short."""
         rows = self.engine.take_rows()
         if len(rows) and self.wanted & _OF_ROWS:
-            self._grade(rows, observed_to_ns)
+            self.grade(rows, observed_to_ns)
             self._take_rows(rows)
         for listed in self.engine.instruments.over.take():
             if "instruments" in self.wanted:
@@ -93,9 +89,10 @@ class Drain:
 
     def drain_when_full(self) -> None:
         """Take what was found once it is worth a frame: 23 columns cost the same for one row."""
-        awaited = self.on_signals is not None and self.engine.signals_pending > 0
-        if awaited or self.engine.pending_count >= _FRAME_ROWS:
+        if self.on_signals is not None and self.engine.signals_pending > 0:
             self.drain()
+        else:
+            super().drain_when_full()
 
     def _take_rows(self, rows: NDArray[np.void]) -> None:
         known, dates = self._known(), self._dates()
@@ -123,22 +120,6 @@ class Drain:
             close_ns = np.asarray(self.engine.sessions.close_ns)
             frame = build_handovers(entries, ids, close_ns, self._dates())
             self._deliver("handovers", frame)
-
-    def _grade(self, rows: NDArray[np.void], observed_to_ns: int | None) -> None:
-        """Mark windows that were not wholly observed, and rows of unknown instruments."""
-        starts, ends = rows["window_start_ns"], rows["window_end_ns"]
-        cut = starts < self.engine.observed_from_ns
-        if observed_to_ns is not None:
-            cut |= ends > observed_to_ns
-        rows["marks"] |= np.where(cut, MARK_PARTLY_OBSERVED, 0)
-        for gap_start, gap_end in self.gaps_ns:
-            inside = (starts < gap_end) & (ends > gap_start)
-            rows["marks"] |= np.where(inside, MARK_TAPE_GAP, 0)
-        for gap_start, gap_end in self.repaired_ns:
-            inside = (starts < gap_end) & (ends > gap_start)
-            rows["marks"] |= np.where(inside, MARK_REBUILT, 0)
-        mapped = self.engine.instruments.identities["mapped"][rows["slot"]]
-        rows["marks"] |= np.where(mapped == 0, MARK_UNMAPPED, 0)
 
     def _known(self) -> pl.DataFrame:
         """Return who each slot is now, one line a slot."""

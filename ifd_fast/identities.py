@@ -25,6 +25,7 @@ class Identity(NamedTuple):
     option_type: str | None  # C, P, F future, S spread
     mapped: bool
     contract: str | None  # of a future: month letter and year digits, such as H4
+    opened: int = 0  # instruments that were opened before it
 
 
 def frame_identities(

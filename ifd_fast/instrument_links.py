@@ -96,6 +96,7 @@ def identify(known: Known) -> Identity:
         option_type=OPTION_TYPES.get(known.kind),
         mapped=known.mapped,
         contract=known.contract,
+        opened=known.opened,
     )
 
 

@@ -13,13 +13,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+from ifd_fast.keeper_plan import KeeperPlan
 from ifd_fast.keeping import keep_record
 from ifd_fast.logs import set_up_logging
 from ifd_fast.processes import started_at
 from ifd_fast.record_ring import RecordRing, Word
+from ifd_fast.row_keeping import RowKeeper
 
-__all__ = ["is_engine_alive", "lock_ring", "main"]
+__all__ = ["ROWS_MISSING", "is_engine_alive", "lock_ring", "main"]
+
+ROWS_MISSING: Final = 75  # the exit code of a keeper that left a whole record, and rows unstored
 
 
 def main(arguments: list[str]) -> int:
@@ -32,9 +37,12 @@ def main(arguments: list[str]) -> int:
         if not is_mine:  # another keeper has it, or had it until now
             return 0
         ring = RecordRing(ring_path)
-        keep_record(ring, folder, engine_alive=lambda: is_engine_alive(ring))
+        taker = RowKeeper(ring, folder, KeeperPlan.decode(ring.plan)) if ring.plan else None
+        is_stored = keep_record(
+            ring, folder, engine_alive=lambda: is_engine_alive(ring), taker=taker
+        )
         ring_path.unlink(missing_ok=True)
-    return 0
+    return 0 if is_stored else ROWS_MISSING
 
 
 def is_engine_alive(ring: RecordRing) -> bool:

@@ -1,7 +1,8 @@
 """The keeper's first duty: what the engine received, from shared memory to the disk.
 
 What is taken stays in the ring until it is synced; a write that fails is tried again from there,
-so that a full disk costs time, and neither order nor bytes.
+so that a full disk costs time, and neither order nor bytes. What the engine found goes on to
+whoever keeps rows, once all before it is synced.
 """
 
 from __future__ import annotations
@@ -9,34 +10,66 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ifd_fast.logs import get_logger
 from ifd_fast.record_files import RecordFiles, encode_entry
-from ifd_fast.record_ring import OFFSET_BITS, BlockKind, RecordRing, Word
+from ifd_fast.record_ring import OFFSET_BITS, Block, BlockKind, RecordRing, Word
 from ifd_fast.session_record import Entry, EntryKind
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["RecordKeeper", "keep_record"]
+__all__ = ["FoundBlock", "FoundTaker", "RecordKeeper", "keep_record"]
 
 SYNC_S: Final = 0.1  # groups; 250 ms are promised, and a sync takes its time
 IDLE_S: Final = 0.002
 RETRY_S: Final = 0.2
+_FOUND: Final = frozenset({BlockKind.ROWS, BlockKind.SIGNALS, BlockKind.END})
+
+
+class FoundBlock(NamedTuple):
+    """A block of something that was found, copied out of the ring."""
+
+    kind: BlockKind
+    end: int  # the position behind it
+    data: bytes
+
+
+class FoundTaker(Protocol):
+    """Who keeps what was found; nothing here may wait."""
+
+    def take(self, blocks: list[FoundBlock], position: int) -> None:
+        """Take blocks, none of a state; all bytes before `position` are safe."""
+
+    def tell_state(self, data: bytes) -> None:
+        """Take a state, at once."""
+
+    def lose(self) -> None:
+        """Note that something may be missing."""
+
+    def finish(self) -> bool:
+        """End; say whether all is stored."""
 
 
 class RecordKeeper:
-    """Moves blocks of `ring` into `files`."""
+    """Moves blocks of `ring` into `files`, and what was found to `taker`."""
 
-    def __init__(self, ring: RecordRing, files: RecordFiles) -> None:
+    def __init__(
+        self, ring: RecordRing, files: RecordFiles, taker: FoundTaker | None = None
+    ) -> None:
         """Begin where the last keeper has synced."""
         self.ring = ring
         self.files = files
+        self._taker = taker
+        self._found: list[FoundBlock] = []
+        self._seen = int(ring.words[Word.TOLD])  # up to where states were told
         self._ring_id = int(ring.words[Word.RING_ID])
         self._taken = self._safe()
         ring.words[Word.TAIL] = self._taken
         self._place = 0, 0  # connection and offset that were written
+        if taker is not None and self._taken:
+            self._take_again(taker)
 
     @property
     def is_behind(self) -> bool:
@@ -58,9 +91,13 @@ class RecordKeeper:
             if block.kind == BlockKind.BYTES:
                 self.files.append(block.connection, block.data.data)
                 self._place = block.connection, block.offset + len(block.data)
-            else:
+            elif block.kind == BlockKind.ENTRY:
                 self.files.append_entry(block.data.tobytes())
                 self._place = block.connection, block.offset
+            elif block.kind != BlockKind.STATE:
+                self._found.append(FoundBlock(block.kind, block.end, block.data.tobytes()))
+            else:
+                self._tell_state(block)
             self._taken = block.end
         return self._taken > before
 
@@ -73,14 +110,55 @@ class RecordKeeper:
             words[Word.DURABLE] = connection << OFFSET_BITS | offset
         words[Word.TAIL] = self._taken
         words[Word.ERRNO] = 0
+        if self._taker is not None:
+            self._taker.take(self._found, self._taken)
+        self._found = []
 
     def again(self, error: OSError) -> None:
-        """Note a failure, and go back to what is synced."""
+        """Note a failure, and go back to what is synced; states are told all the same."""
         words = self.ring.words
+        for block in self.ring.blocks(self._taken):
+            if block.kind == BlockKind.STATE:
+                self._tell_state(block)
+        self._found = []
         words[Word.ERRNO] = error.errno or -1
         words[Word.FAILURES] += 1
         self.files.go_back()
         self._taken = int(words[Word.TAIL])
+
+    def _tell_state(self, block: Block) -> None:
+        if self._taker is not None and block.end > self._seen:
+            self._seen = block.end
+            self._taker.tell_state(block.data.tobytes())
+
+    def _take_again(self, taker: FoundTaker) -> None:
+        """Give what was synced before to a new taker, from where the last one was not done.
+
+        It lies in the ring until the engine writes over it, which takes seconds. If that is done,
+        it can't be known here what is missing: the taker is told that something may be.
+        """
+        told, stored = int(self.ring.words[Word.TOLD]), int(self.ring.words[Word.STORED])
+        for start in sorted({told, stored}):
+            found = self._look_back(start)
+            if found is not None:
+                taker.take(found, self._taken)
+                return
+        taker.lose()
+
+    def _look_back(self, start: int) -> list[FoundBlock] | None:
+        """Return what was found from `start` on; None: it is written over."""
+        found: list[FoundBlock] = []
+        if start == self._taken:
+            return found
+        try:
+            for block in self.ring.blocks(start) if self.ring.has_kept(start) else ():
+                if block.end > self._taken or not self.ring.has_kept(start):
+                    break
+                if block.kind in _FOUND:
+                    found.append(FoundBlock(block.kind, block.end, block.data.tobytes()))
+        except ValueError:  # a head that was written over
+            return None
+        return found if self.ring.has_kept(start) else None
 
     def _safe(self) -> int:
         """Return the position up to which all is safe; a keeper may die before it has said so."""
@@ -94,14 +172,15 @@ def keep_record(
     engine_alive: Callable[[], bool],
     sleep: Callable[[float], None] = time.sleep,
     files: RecordFiles | None = None,
-) -> None:
+    taker: FoundTaker | None = None,
+) -> bool:
     """Keep the record until the engine has closed it or is no more, and all of it is synced.
 
-    An engine that died leaves an entry that says so.
+    An engine that died leaves an entry that says so. Returns whether what was found is stored.
     """
     log = get_logger("keeper")
     ring.words[Word.KEEPER_PID] = os.getpid()
-    keeper = RecordKeeper(ring, files or RecordFiles(folder))
+    keeper = RecordKeeper(ring, files or RecordFiles(folder), taker)
     synced_s = time.monotonic()
     ends = False
     while True:
@@ -125,6 +204,7 @@ def keep_record(
             sleep(RETRY_S)
             _go_back(keeper, error)
     keeper.files.close()
+    return taker is None or taker.finish()
 
 
 def _go_back(keeper: RecordKeeper, error: OSError) -> None:

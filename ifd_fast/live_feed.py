@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ifd_fast.draining import Drain
     from ifd_fast.engine import FlowEngine
     from ifd_fast.framing import Handed
     from ifd_fast.header import Header
     from ifd_fast.live_marks import Recorded
     from ifd_fast.live_messages import Message
+    from ifd_fast.taking import Taker
 
 __all__ = ["LiveFeed", "stream_name"]
 
@@ -55,7 +55,7 @@ class LiveFeed:
     def __init__(
         self,
         engine: FlowEngine,
-        drain: Drain,
+        drain: Taker,
         recorded: Recorded,
         on_message: Callable[[Message], object] | None = None,
     ) -> None:

@@ -1,7 +1,7 @@
-"""`ifd live`: one engine, its record and keeper, and whoever is told of signals.
+"""`ifd live`: one engine, its record, and the keeper that does the rest.
 
-Everything here runs between two polls of the session, in the one thread there is. An alert is
-handed on once the bytes it rests on are safe; until then it waits.
+Everything here runs between two polls of the session, in the one thread there is. What is found
+goes into the ring behind the bytes it rests on; the keeper stores it and tells people.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ifd_fast.digests import RunDigests
-from ifd_fast.draining import Drain
+import msgspec
+import numpy as np
+
+from ifd_fast.keeper_plan import KeeperPlan
 from ifd_fast.live_session import LiveSession
 from ifd_fast.live_states import Event, State
+from ifd_fast.notifying import notify_state
 from ifd_fast.proven_reader import ProvenReader
+from ifd_fast.record_ring import BlockKind
 from ifd_fast.replaying import make_engine
 from ifd_fast.restarting import begin_play, find_changes, play_on, say_what_runs
+from ifd_fast.ring_drain import RingDrain
 from ifd_fast.session_record import EntryKind
 from ifd_fast.shadow import Shadow
 from ifd_fast.shared_record import SharedRecord
@@ -29,15 +32,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import polars as pl
+    from numpy.typing import NDArray
 
     from ifd_fast.config import Settings
     from ifd_fast.credentials import Secret
     from ifd_fast.histories import History
+    from ifd_fast.keeper_plan import Form
     from ifd_fast.live_settings import Clock, LiveSettings
     from ifd_fast.record_reader import RecordReader
 
-__all__ = ["LiveRun", "Told"]
+__all__ = ["LiveRun"]
 
 LOOK_S: Final = 0.1  # between looks at the keeper and the state
 LATENCY_S: Final = 10.0  # between looks at the latency
@@ -45,16 +49,10 @@ PROGRESS_S: Final = 1.0
 QUIET_WAIT_S: Final = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Who hears of a run; frames of `signals.SIGNAL_SCHEMA`, all safe on the disk by then."""
-
-    signals: Callable[[pl.DataFrame], object]
-    state: Callable[[str, str], object]  # a state begins; why, where that is known
-
-
 class LiveRun:
     """One live session from its first connection to its end.
+
+    `found` is what its `session.json` says, once it has ended.
 
     Parameters
     ----------
@@ -64,8 +62,8 @@ class LiveRun:
         Where to connect, and who asks.
     folder
         Of the record; goes on where an earlier run of it ended.
-    told
-        Who hears.
+    form, calls
+        How the keeper prints signals, states and the end; which functions it calls.
     is_busy
         Poll without a pause: a core's worth of heat for some µs of latency.
     core
@@ -80,21 +78,22 @@ class LiveRun:
         live: LiveSettings,
         key: Secret,
         folder: Path,
-        told: Told,
         *,
+        form: Form = "none",
+        calls: tuple[str, ...] = (),
         history: History | None = None,
         is_busy: bool = False,
         core: int | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = settings
-        self.told = told
         self.is_busy = is_busy
-        self.digests = RunDigests()
-        self.windows = 0
+        self.found: dict[str, Any] = {}
+        profile = settings.profile
         self.engine = make_engine(settings, history)
-        self._drain = Drain(self.engine, self._deliver, {"windows", "signals"})
-        self.record = SharedRecord(folder, settings.profile.live_ring_mib << 20)
+        plan = KeeperPlan(profile.calendar, profile.rules_digest, form, calls)
+        self.record = SharedRecord(folder, profile.live_ring_mib << 20, plan.encode())
+        self._drain = RingDrain(self.engine, self.record.hand_over, self._is_withheld)
         if core is not None:
             self.record.leave_core(core)
             os.sched_setaffinity(0, {core})
@@ -105,7 +104,6 @@ class LiveRun:
         self.checkpoint: Path | None = None  # where this run went on from, if from one
         self._is_playing = False
         self._shadow = Shadow(folder, settings, getattr(history, "store", None))
-        self._held: deque[tuple[tuple[int, int], pl.DataFrame]] = deque()
         self._state = State.CONNECTING
         self._looked_s = 0.0
         self._timed_s = time.monotonic()
@@ -130,7 +128,7 @@ class LiveRun:
             while not is_stopped() and self.session.state is not State.DOWN:
                 self.session.poll(wait_s)
                 now_s = time.monotonic()
-                if self._held or now_s - self._looked_s >= LOOK_S:
+                if now_s - self._looked_s >= LOOK_S:
                     self._look(now_s)
                 if until_s is not None and now_s >= until_s:
                     break
@@ -140,7 +138,7 @@ class LiveRun:
             self._finish()
 
     def describe(self) -> dict[str, Any]:
-        """Return what happened: every record, connections, states, digests."""
+        """Return what happened, as this process knows it: every record, connections, states."""
         session = self.session
         return {
             **session.account(),
@@ -148,7 +146,6 @@ class LiveRun:
             "connections_lost": session.counts["connections_lost"],
             "ticks": session.counts["ticks"],
             "duplicates": dict(session.duplicates),
-            "windows": self.windows,
             "recovery_s": round(self.recovery_s, 3),
             "signals_recovered": session.counts["signals_recovered"],
             "alerts_withheld": session.counts["alerts_withheld"],
@@ -156,21 +153,15 @@ class LiveRun:
             "latency_over_limit": session.counts["latency_over_limit"],
             "recovered_bytes": self.recovered_bytes,
             "checkpoint": None if self.checkpoint is None else str(self.checkpoint),
-            "digests": self._found_digests(),
             "notes": session.notes,
         }
-
-    def _found_digests(self) -> dict[str, str | None]:
-        """Return the digests of all rows; None where those before a checkpoint weren't seen."""
-        found = self.digests.found
-        return found if self.checkpoint is None else dict.fromkeys(found)
 
     def _recover_from(self, before: RecordReader, is_stopped: Callable[[], bool]) -> None:
         try:
             self._recover(before, is_stopped)
         except BaseException:  # what was played must not come out, not even cut short
-            self.record.close()
             self._tell(State.DOWN, "")
+            self.record.close()
             raise
 
     def _recover(self, before: RecordReader, is_stopped: Callable[[], bool]) -> None:
@@ -196,26 +187,18 @@ class LiveRun:
 
     def _tell(self, state: State, why: str) -> None:
         self._state = state
-        self.told.state(str(state), why)
+        self._tell_state(why)
 
-    def _deliver(self, name: str, frame: pl.DataFrame) -> None:
-        self.digests.update(name, frame)
-        if name == "windows":
-            self.windows += frame.height
-            return
-        tellable = self.session.withhold(frame)
+    def _is_withheld(self, signals: NDArray[np.void]) -> bool:
+        """Say whether nobody may be told of these as alerts now; such alerts are counted."""
         if self._is_playing:  # the run before has told them
-            self.session.counts["signals_recovered"] += frame.height
-        else:
-            self._held.append((self.record.position, tellable))
+            self.session.counts["signals_recovered"] += len(signals)
+        elif not self.session.may_alert:
+            self.session.counts["alerts_withheld"] += int(np.count_nonzero(signals["alert"]))
+        return self._is_playing or not self.session.may_alert
 
     def _look(self, now_s: float) -> None:
-        """Hand on what is safe by now; see how keeper and state are."""
-        durable = self.record.durable
-        while self._held and self._held[0][0] <= durable:
-            self.told.signals(self._held.popleft()[1])
-        if now_s - self._looked_s < LOOK_S:
-            return
+        """See how keeper and state are."""
         self._looked_s = now_s
         self._shadow.tend(now_s, self.record.cores)
         self._look_at_latency(now_s)
@@ -228,7 +211,7 @@ class LiveRun:
         if self.session.state is not self._state:
             self._state = self.session.state
             notes = self.session.notes
-            self.told.state(str(self._state), fault or (notes[-1] if notes else ""))
+            self._tell_state(fault or (notes[-1] if notes else ""))
 
     def _look_at_latency(self, now_s: float) -> None:
         """Tell if the last seconds were slower than the profile allows."""
@@ -240,14 +223,20 @@ class LiveRun:
         if found_us is not None and found_us > limit_us:
             self.session.counts["latency_over_limit"] += 1
             text = f"latency p99 {found_us:,.0f} us is over live.latency_limit_us = {limit_us:g}"
-            self.told.state(str(self._state), text)
+            self._tell_state(text)
+
+    def _tell_state(self, why: str) -> None:
+        said = {"state": str(self._state), "why": why}
+        self.record.hand_over(BlockKind.STATE, msgspec.json.encode(said))
+        notify_state(str(self._state))
 
     def _finish(self) -> None:
         self._shadow.end()
         self.session.stop()
         self.record.end_connection("stopped")
-        if self.record.wait_durable():
-            while self._held:
-                self.told.signals(self._held.popleft()[1])
+        self._state = State.DOWN
+        self._tell_state("")
+        said = msgspec.json.encode(self.describe(), enc_hook=str)
+        self.record.hand_over(BlockKind.END, said)
         self.record.close()
-        self.told.state(str(State.DOWN), "")
+        self.found = msgspec.json.decode((self.record.folder / "session.json").read_bytes())

@@ -31,11 +31,11 @@ from ifd_kernels.layout import SECOND_NS
 
 if TYPE_CHECKING:
     from ifd_fast.credentials import Secret
-    from ifd_fast.draining import Drain
     from ifd_fast.engine import FlowEngine
     from ifd_fast.live_messages import Message
     from ifd_fast.live_settings import Clock, LiveSettings
     from ifd_fast.session_record import Json, SessionRecord
+    from ifd_fast.taking import Taker
 
 __all__ = ["LiveSession"]
 
@@ -64,7 +64,7 @@ class LiveSession:
     def __init__(
         self,
         engine: FlowEngine,
-        drain: Drain,
+        drain: Taker,
         record: SessionRecord,
         settings: LiveSettings,
         key: Secret,
@@ -155,6 +155,7 @@ class LiveSession:
             return False
         if self._states.is_raised(Event.NO_SPACE):
             self.apply(Event.SPACE)
+            return False  # an entry of the journal lies now where that space was
         try:
             count = self._connection.receive(space)
         except (OSError, zstandard.ZstdError) as error:

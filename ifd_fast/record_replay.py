@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ifd_fast.config import Settings
-    from ifd_fast.draining import Drain
     from ifd_fast.engine import FlowEngine
     from ifd_fast.replaying import Progress
     from ifd_fast.session_record import Entry
+    from ifd_fast.taking import Taker
 
 __all__ = ["RecordPlayer", "replay_record"]
 
@@ -77,7 +77,7 @@ class RecordPlayer:
         self,
         reader: RecordReader,
         engine: FlowEngine,
-        drain: Drain,
+        drain: Taker,
         feed: LiveFeed | None = None,
     ) -> None:
         """Begin before the first connection; `feed`: of a session that goes on afterwards."""

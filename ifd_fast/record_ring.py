@@ -2,8 +2,8 @@
 
 One writes, the other reads. The engine receives straight into the ring and reads there; the keeper
 moves the tail once what lies behind it is safely on disk. So whichever of the two dies, what was
-received is still here. Blocks follow each other: 32 bytes of head, then bytes of a connection or
-an entry of the journal, padded to 32; none goes over the end.
+received is still here. Blocks follow each other: 32 bytes of head, then bytes of a connection, an
+entry of the journal or something that was found, padded to 32; none goes over the end.
 
 Positions are counts of bytes since the beginning, eight aligned bytes each, with one writer each.
 A block is written before the head that shows it: x86 keeps the order of stores, and on ARM each
@@ -36,6 +36,8 @@ SPACE_BYTES_LEAST: Final = 1 << 14  # less than that at the end is skipped
 RESERVE_BYTES: Final = 1 << 18  # for the journal, when there is no room for the feed
 CAPACITY_LEAST: Final = 1 << 20
 OFFSET_BITS: Final = 48
+PLAN_AT: Final = 256  # in the head: what the keeper is to do with what was found
+PLAN_BYTES_MAX: Final = HEAD_BYTES - PLAN_AT - 8
 
 
 class BlockKind(IntEnum):
@@ -44,6 +46,10 @@ class BlockKind(IntEnum):
     BYTES = 1  # of a connection
     ENTRY = 2  # of the journal
     SKIP = 3  # nothing: the next block begins at the start
+    ROWS = 4  # window rows (found_blocks)
+    SIGNALS = 5
+    STATE = 6  # that begins, and why: JSON
+    END = 7  # what the session says of itself: JSON
 
 
 class Word(IntEnum):
@@ -61,11 +67,14 @@ class Word(IntEnum):
     FAILURES = 9  # writes that failed; the keeper's
     ENGINE_START = 11  # clock ticks since boot: a pid alone may be another's by now; the engine's
     RING_ID = 10  # drawn as the ring is made: positions of another ring mean nothing here
+    STORED = 12  # up to here rows and signals are stored; the keeper's
+    TOLD = 13  # up to here people were told; the keeper's
 
 
 _HEAD: Final = int(Word.HEAD)  # an enumeration as an index costs more than the read
 _TAIL: Final = int(Word.TAIL)
 _BLOCK_HEAD: Final = struct.Struct("=4q")  # kind, bytes, connection, offset
+_COUNT: Final = struct.Struct("=q")
 
 
 class Block(NamedTuple):
@@ -110,6 +119,22 @@ class RecordRing:
         if self.words[Word.MAGIC] != MAGIC or self.capacity != len(self._data):
             raise DataError(f"{path}: is no ring of a live record, or one of another version.")
 
+    @property
+    def plan(self) -> bytes:
+        """What the engine wants done with what it finds; empty: nothing."""
+        (count,) = _COUNT.unpack_from(self._map, PLAN_AT)
+        return self._map[PLAN_AT + 8 : PLAN_AT + 8 + count]
+
+    @plan.setter
+    def plan(self, data: bytes) -> None:
+        if len(data) > PLAN_BYTES_MAX:
+            raise UsageError(
+                f"What the keeper is told to do has {len(data):,} bytes; {PLAN_BYTES_MAX:,} is the "
+                "most. Use fewer or shorter names of functions to call."
+            )
+        self._map[PLAN_AT + 8 : PLAN_AT + 8 + len(data)] = data
+        _COUNT.pack_into(self._map, PLAN_AT, len(data))
+
     def touch(self) -> None:
         """Have every page in memory, so that none is missing later."""
         self._data[::4096] = self._data[::4096]
@@ -145,6 +170,25 @@ class RecordRing:
         first = self._counts[_HEAD] % self.capacity + BLOCK_HEAD_BYTES
         self._data[first : first + len(data)] = np.frombuffer(data, np.uint8)
         self.publish(kind, connection, offset, len(data))
+
+    def offer(self, kind: BlockKind, connection: int, offset: int, data: bytes) -> bool:
+        """Write a whole block if that leaves the journal's reserve; say whether it was."""
+        least = len(data) + BLOCK_HEAD_BYTES
+        if self._room(least) < least:
+            return False
+        free = self.capacity - (self._counts[_HEAD] - self._counts[_TAIL])
+        if free < least + BLOCK_HEAD_BYTES + RESERVE_BYTES:
+            return False
+        self.put(kind, connection, offset, data)
+        return True
+
+    def has_kept(self, position: int) -> bool:
+        """Say whether what begins at `position`, before the tail maybe, still lies here whole.
+
+        Ask again after it was read: the engine goes on writing.
+        """
+        ahead = self._counts[_HEAD] + SPACE_BYTES_MAX + 2 * BLOCK_HEAD_BYTES
+        return bool(position + self.capacity >= ahead)
 
     def blocks(self, start: int) -> Iterator[Block]:
         """Yield the blocks from position `start` to the head as it is now."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 import numpy as np
 
 from ifd_fast.errors import IfdError, UsageError
+from ifd_fast.keeper import ROWS_MISSING
 from ifd_fast.processes import started_at
 from ifd_fast.record_files import connection_file, encode_entry
 from ifd_fast.record_reader import RecordReader, is_record
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["SharedRecord", "ring_path"]
 
 CAPACITY_BYTES: Final = 256 << 20
+LOOK_S: Final = 0.1
 READ_BYTES: Final = 1 << 20
+_NO_SPACE: Final = memoryview(b"")
 
 
 def ring_path(folder: Path) -> Path:
@@ -46,13 +51,17 @@ class SharedRecord:
     AlreadyRunningError
         Another engine keeps this record.
 
+    `plan` says what the keeper does with what is handed over (`keeper_plan`); empty: nothing.
+
     Attributes
     ----------
     before
         The record as an earlier run left it, None if there is none.
     """
 
-    def __init__(self, folder: Path, capacity_bytes: int = CAPACITY_BYTES) -> None:
+    def __init__(
+        self, folder: Path, capacity_bytes: int = CAPACITY_BYTES, plan: bytes = b""
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         path = ring_path(folder)
@@ -62,12 +71,14 @@ class SharedRecord:
         except FileExistsError:  # it began a moment ago
             refuse_second(path, folder)
         self._ring.words[Word.ENGINE_START] = started_at(os.getpid())
-        self._ring.words[Word.ENGINE_PID] = os.getpid()  # last: then both are there
+        self._ring.plan = plan
+        self._ring.words[Word.ENGINE_PID] = os.getpid()  # last: then all is there
         self._ring.touch()
         self.before = RecordReader(folder) if is_record(folder) else None
         self._connection = _last_connection(self.before)
         self._received = 0
         self._is_open = False
+        self._waiting: deque[tuple[BlockKind, int, int, bytes]] = deque()
         self.cores = os.sched_getaffinity(0)  # the keeper's
         self._keeper = self._start_keeper()
 
@@ -90,7 +101,17 @@ class SharedRecord:
 
     def space(self) -> memoryview:
         """Return where the next bytes are to be received; empty: the keeper is behind."""
+        if self._waiting and not self._offer():
+            return _NO_SPACE
         return self._ring.space()
+
+    def hand_over(self, kind: BlockKind, data: bytes) -> None:
+        """Give the keeper a block, for when all before it is safe.
+
+        Where there is no room it waits here, and `space` is empty until it went in.
+        """
+        self._waiting.append((kind, *self.position, data))
+        self._offer()
 
     def received(self, count: int) -> NDArray[np.uint8]:
         """Take `count` bytes now in `space`; they lie there until they are safe, and longer."""
@@ -99,6 +120,14 @@ class SharedRecord:
         block = self._ring.publish(BlockKind.BYTES, self._connection, self._received, count)
         self._received += count
         return block.data
+
+    def _offer(self) -> bool:
+        """Put what waits into the ring, in order; say whether nothing waits any more."""
+        while self._waiting:
+            if not self._ring.offer(*self._waiting[0]):
+                return False
+            self._waiting.popleft()
+        return True
 
     def note(self, kind: EntryKind, payload: Mapping[str, Json]) -> None:
         """Add an entry to the journal at the present offset."""
@@ -159,14 +188,25 @@ class SharedRecord:
         Raises IfdError if it isn't in time; the ring is then left for another keeper.
         """
         self.end_connection("closed")
+        until_s = time.monotonic() + CLOSE_S
+        while not self._offer() and time.monotonic() < until_s:
+            self.restart_keeper()
+            time.sleep(0.001)
         self._ring.words[Word.CLOSED] = 1
-        try:
-            self._keeper.wait(CLOSE_S)
-        except subprocess.TimeoutExpired:
+        while self._ring.path.exists() and time.monotonic() < until_s:
+            self.restart_keeper()  # one that was killed now would leave the rest in the ring
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._keeper.wait(LOOK_S)
+        if self._waiting or self._ring.path.exists():
             raise IfdError(
                 f"The keeper has not made {self.folder} safe within {CLOSE_S:g} s"
                 f" ({self.fault or 'no reason known'}). The rest lies in {self._ring.path}."
-            ) from None
+            )
+        if self._keeper.wait() == ROWS_MISSING:
+            raise IfdError(
+                f"The record {self.folder} is whole, but not all rows could be stored in it. See "
+                f"what the keeper said; `ifd replay {self.folder} --out FOLDER` makes them again."
+            )
 
     def wait_durable(self, timeout_s: float = CLOSE_S) -> bool:
         """Wait until everything so far is safe; say whether it is."""

@@ -19,7 +19,7 @@ from ifd_fast.config import child_environment, load_settings
 from ifd_fast.credentials import Secret
 from ifd_fast.errors import CredentialError, RequestError
 from ifd_fast.live_protocol import Terms
-from ifd_fast.live_run import LiveRun, Told
+from ifd_fast.live_run import LiveRun
 from ifd_fast.live_settings import LiveSettings
 from ifd_fast.logs import get_logger, set_up_logging
 from ifd_fast.shared_record import ring_path
@@ -72,13 +72,17 @@ def make_run(gateway: TestGateway, folder: Path, heard: list[str]) -> LiveRun:
     terms = Terms("GLBX.MDP3", answer_timeout_s=0.2)
     wanted = LiveSettings(gateway.address, ("NQ.FUT", "NQ.OPT"), terms, market_clock=True)
 
-    def tell(state: str, why: str) -> None:
-        heard.append(f"{state} {why}")
-        if state == "live" and "crash" in heard:
-            raise Crash("the screen is gone")
+    run = LiveRun(load_settings(profile), wanted, Secret(KEY), folder / "record", form="text")
+    tell = run._tell_state
 
-    told = Told(lambda frame: heard.append(str(frame)), tell)
-    return LiveRun(load_settings(profile), wanted, Secret(KEY), folder / "record", told)
+    def note(why: str) -> None:
+        heard.append(f"{run._state} {why}")
+        if str(run._state) == "live" and "crash" in heard:
+            raise Crash("the screen is gone")
+        tell(why)
+
+    run._tell_state = note  # type: ignore[method-assign]  # the keeper alone is told
+    return run
 
 
 @pytest.mark.usefixtures("logging_put_back")

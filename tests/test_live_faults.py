@@ -21,7 +21,7 @@ from ifd_fast.gateway import Gateway
 from ifd_fast.gateway_faults import FOR_NOW, IN_STREAM, Fault, Faults, draw_faults
 from ifd_fast.gateway_market import TEST_KEY, Market
 from ifd_fast.live_protocol import Terms
-from ifd_fast.live_run import LiveRun, Told
+from ifd_fast.live_run import LiveRun
 from ifd_fast.live_settings import LiveSettings
 from ifd_fast.record_replay import replay_record
 from tests.gateway_client import little_market
@@ -76,14 +76,14 @@ def play(folder: Path, faults: list[Fault], *, compressed: bool = False) -> Foun
         )
         run = LiveRun(
             load_settings(profile), wanted, parse_api_key(TEST_KEY, "key"), folder / "record",
-            Told(lambda _: None, lambda *_: None), clock=FastClock(),
+            clock=FastClock(),
         )  # fmt: skip
         until_s = time.monotonic() + LONGEST_S
         run.run(lambda: int(run.engine.state.actions.sum()) >= EVENTS, until_s)
     assert time.monotonic() < until_s, run.session.notes
     assert market.faults.next_place() is None  # all of the stream's happened
     again = replay_record(folder / "record", profile=profile)
-    assert again.rows_digest == run.digests.found["rows_digest"]
+    assert again.rows_digest == run.found["digests"]["rows_digest"]
     found = run.describe()
     return Found(
         again.windows, again.rows_digest, again.facts_digest, found["applied"]["T"],

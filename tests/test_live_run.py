@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import databento
-import polars as pl
 import pytest
 
-from ifd_fast.commands.live import print_state
 from ifd_fast.config import load_settings
 from ifd_fast.credentials import parse_api_key
 from ifd_fast.errors import CredentialError, DataError
@@ -23,10 +21,12 @@ from ifd_fast.gateway import Gateway
 from ifd_fast.gateway_faults import Fault, Faults
 from ifd_fast.gateway_market import TEST_KEY, Market
 from ifd_fast.live_protocol import Terms
-from ifd_fast.live_run import LiveRun, Told
+from ifd_fast.live_run import LiveRun
 from ifd_fast.live_settings import LiveSettings
+from ifd_fast.notifying import notify_state
 from ifd_fast.record_files import JOURNAL
 from ifd_fast.record_replay import replay_record
+from ifd_fast.segments import read_segments
 from ifd_fast.shared_record import ring_path
 from tests.gateway_client import little_market
 from tests.strategies_interface import SMALL
@@ -43,18 +43,6 @@ def market() -> Tape:
     return little_market(3000, step_ns=5_000_000_000)
 
 
-class Heard:
-    """What a run told."""
-
-    def __init__(self) -> None:
-        self.states: list[str] = []
-        self.signals: list[pl.DataFrame] = []
-
-    def told(self) -> Told:
-        """Return who notes it."""
-        return Told(self.signals.append, lambda state, _: self.states.append(state))
-
-
 def run_live(tape: Tape, folder: Path, faults: list[Fault], key: str = TEST_KEY) -> LiveRun:
     """Run a session over a record until the market has ended; return the run."""
     profile = folder / "live.toml"
@@ -63,10 +51,7 @@ def run_live(tape: Tape, folder: Path, faults: list[Fault], key: str = TEST_KEY)
         wanted = LiveSettings(
             ("127.0.0.1", gateway.port), SYMBOLS, Terms("GLBX.MDP3"), market_clock=True
         )
-        run = LiveRun(
-            load_settings(profile), wanted, parse_api_key(key, "key"), folder / "record",
-            Heard().told(),
-        )  # fmt: skip
+        run = LiveRun(load_settings(profile), wanted, parse_api_key(key, "key"), folder / "record")
         lost = len(faults) + 1
         run.run(lambda: run.session.counts["connections_lost"] >= lost)
     return run
@@ -89,10 +74,13 @@ def test_the_record_replayed_gives_the_sessions_rows(
     """
     tape = market()
     run = run_live(tape, tmp_path, faults)
-    digest = run.digests.found["rows_digest"]
-    assert run.windows > 50
+    digest = run.found["digests"]["rows_digest"]
+    assert run.found["windows"] > 50
     record = tmp_path / "record"
-    assert replay_record(record, profile=tmp_path / "live.toml").rows_digest == digest
+    again = replay_record(record, profile=tmp_path / "live.toml")
+    assert again.document["digests"] == run.found["digests"]
+    assert read_segments(record, "windows").equals(again.windows)
+    assert read_segments(record, "signals").drop("withheld").equals(again.signals)
     monkeypatch.setattr("ifd_fast.record_reader.READ_BYTES", 1001)
     assert replay_record(record, profile=tmp_path / "live.toml").rows_digest == digest
     store = databento.DBNStore.from_bytes((record / "0001.dbn").read_bytes())
@@ -105,7 +93,7 @@ def test_the_record_replayed_gives_the_sessions_rows(
     if faults:
         (tmp_path / "clean").mkdir()
         clean = run_live(tape, tmp_path / "clean", [])
-        assert clean.digests.found["facts_digest"] == run.digests.found["facts_digest"]
+        assert clean.found["digests"]["facts_digest"] == run.found["digests"]["facts_digest"]
 
 
 def test_the_engine_has_a_core_and_the_keeper_the_others(tmp_path: Path) -> None:
@@ -117,7 +105,7 @@ def test_the_engine_has_a_core_and_the_keeper_the_others(tmp_path: Path) -> None
     wanted = LiveSettings(("127.0.0.1", 1), SYMBOLS, Terms("GLBX.MDP3"))
     key = parse_api_key(TEST_KEY, "key")
     try:
-        run = LiveRun(load_settings(), wanted, key, tmp_path, Heard().told(), core=core)
+        run = LiveRun(load_settings(), wanted, key, tmp_path, core=core)
         keeper = run.record._keeper
         assert os.sched_getaffinity(0) == {core}
         assert os.sched_getaffinity(keeper.pid) == cores - {core}
@@ -183,8 +171,8 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         heard.bind(str(tmp_path / "notify"))
         heard.settimeout(2)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        print_state("replaying", "", as_json=True)
+        notify_state("replaying")
         assert heard.recv(100) == b"STATUS=replaying"
-        print_state("live", "", as_json=False)
+        notify_state("live")
         assert heard.recv(100) == b"STATUS=live\nREADY=1"
-    print_state("down", "nobody hears", as_json=False)
+    notify_state("down")  # nobody hears

@@ -21,7 +21,7 @@ from ifd_fast.gateway import Gateway
 from ifd_fast.gateway_faults import Fault, Faults
 from ifd_fast.gateway_market import TEST_KEY, Market
 from ifd_fast.live_protocol import Terms
-from ifd_fast.live_run import LiveRun, Told
+from ifd_fast.live_run import LiveRun
 from ifd_fast.live_settings import LiveSettings
 from ifd_fast.proven_reader import ProvenReader
 from ifd_fast.record_files import CHECKS, RecordFiles, connection_file, encode_entry
@@ -63,7 +63,8 @@ class Ended(NamedTuple):
     @property
     def facts(self) -> str | None:
         """The digest of what doesn't depend on grades."""
-        return self.run.digests.found["facts_digest"]
+        facts: str | None = self.run.found["digests"]["facts_digest"]
+        return facts
 
 
 def make_run(folder: Path, port: int, states: list[tuple[str, str]] | None = None) -> LiveRun:
@@ -72,12 +73,20 @@ def make_run(folder: Path, port: int, states: list[tuple[str, str]] | None = Non
     profile = folder / "live.toml"
     if not profile.exists():
         profile.write_text(SMALL)
-    told = Told(lambda _: None, lambda *one: None if states is None else states.append(one))
     wanted = LiveSettings(
         ("127.0.0.1", port), ("NQ.FUT", "NQ.OPT"), Terms("GLBX.MDP3"), seed=1, market_clock=True
     )
     key = parse_api_key(TEST_KEY, "key")
-    return LiveRun(load_settings(profile), wanted, key, folder / "record", told)
+    run = LiveRun(load_settings(profile), wanted, key, folder / "record")
+    tell = run._tell_state
+
+    def note(why: str) -> None:
+        if states is not None:
+            states.append((str(run._state), why))
+        tell(why)
+
+    run._tell_state = note  # type: ignore[method-assign]  # the keeper alone is told
+    return run
 
 
 def run_until(folder: Path, port: int, events: int) -> Ended:
@@ -109,8 +118,8 @@ def check(ended: Ended, clean: Ended, folder: Path) -> None:
     assert ended.facts == clean.facts
     assert found["applied"] == wanted["applied"]
     again = replay_record(folder / "record", profile=folder / "live.toml")
-    assert again.rows_digest == ended.run.digests.found["rows_digest"]
-    assert again.signals_digest == ended.run.digests.found["signals_digest"]
+    assert again.rows_digest == ended.run.found["digests"]["rows_digest"]
+    assert again.signals_digest == ended.run.found["digests"]["signals_digest"]
 
 
 def test_a_stopped_session_goes_on(tmp_path: Path, clean: Ended) -> None:
@@ -125,7 +134,7 @@ def test_a_stopped_session_goes_on(tmp_path: Path, clean: Ended) -> None:
     assert states[0] == "recovering"
     assert ended.states[1][1].startswith("played the record")
     assert ended.run.describe()["connections"] == 1
-    assert first.run.windows < ended.run.windows
+    assert first.run.found["windows"] < ended.run.found["windows"]
 
 
 @pytest.mark.slow
@@ -169,7 +178,7 @@ def test_another_configuration_is_told(tmp_path: Path) -> None:
         ended = run_until(tmp_path, gateway.port, 700)
     assert ended.states[0][1].startswith("configuration was")
     again = replay_record(tmp_path / "record", profile=tmp_path / "live.toml")
-    assert again.rows_digest == ended.run.digests.found["rows_digest"]
+    assert again.rows_digest == ended.run.found["digests"]["rows_digest"]
     reader = RecordReader(tmp_path / "record")
     assert find_changes(reader, load_settings(tmp_path / "live.toml")) == ""
 
@@ -187,13 +196,13 @@ def test_a_session_goes_on_from_a_checkpoint(tmp_path: Path, clean: Ended) -> No
     found = ended.run.describe()
     assert str(ended.run.checkpoint) == found["checkpoint"]
     assert ended.run.checkpoint in list(checkpoints.glob("*.state"))
-    assert found["digests"]["rows_digest"] is None
     assert found["recovered_bytes"] < sum(RecordReader(tmp_path / "record").ends.values()) / 3
     wanted = clean.run.describe()
     for name in ("applied", "trades", "instants_scored", "live_orders", "book"):
         assert found[name] == wanted[name]
     again = replay_record(tmp_path / "record", profile=tmp_path / "live.toml")
     assert again.facts_digest == clean.facts
+    assert again.rows_digest == ended.run.found["digests"]["rows_digest"]  # with what was stored
     for path in checkpoints.glob("*.state"):
         path.write_bytes(path.read_bytes()[:1000])
     with serving() as gateway:
@@ -202,7 +211,7 @@ def test_a_session_goes_on_from_a_checkpoint(tmp_path: Path, clean: Ended) -> No
         run.run(lambda: run.recovery_s > 0)
     assert run.checkpoint is None
     assert any("torn" in why for _, why in states)
-    assert run.digests.found["rows_digest"] == again.rows_digest
+    assert run.found["digests"]["rows_digest"] == again.rows_digest
 
 
 @pytest.mark.border

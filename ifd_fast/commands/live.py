@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -21,12 +20,10 @@ from ifd_fast.errors import CredentialError, IfdError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import polars as pl
-
     from ifd_fast.config import Settings
     from ifd_fast.live_settings import LiveSettings
 
-__all__ = ["live", "print_state"]
+__all__ = ["live"]
 
 GATEWAY_S = 120.0
 
@@ -48,6 +45,8 @@ GATEWAY_S = 120.0
               help="For the engine alone; the keeper goes to the others.")  # fmt: skip
 @click.option("--busy", is_flag=True, help="Poll without a pause.")
 @click.option("--lock-memory", is_flag=True, help="Keep the engine's memory out of the swap.")
+@click.option("--call", "calls", multiple=True, metavar="MODULE:FUNCTION",
+              help="Call it with each signal; may be repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print signals and the end as JSON lines.")
 def live(
     record: Path,
@@ -63,6 +62,7 @@ def live(
     core: int | None,
     busy: bool,  # noqa: FBT001
     lock_memory: bool,  # noqa: FBT001
+    calls: tuple[str, ...],
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Run a live session: record it, and print its signals as they come.
@@ -73,7 +73,8 @@ def live(
     """
     from ifd_fast import memory_lock
     from ifd_fast.histories import StoreHistory
-    from ifd_fast.live_run import LiveRun, Told
+    from ifd_fast.keeper_plan import check_calls
+    from ifd_fast.live_run import LiveRun
 
     settings = start(profile)
     if core is not None and core not in os.sched_getaffinity(0):
@@ -81,21 +82,18 @@ def live(
         raise UsageError(f"--core must be one of {cores}, was {core}.")
     if simulate is not None and gateway is not None:
         raise UsageError("Name a --gateway or --simulate one, not both.")
+    check_calls(calls)
     history = None if baselines is None else StoreHistory(baselines, settings.profile)
     with _gateway_of(simulate, speed, records, gateway) as address:
         is_another_day = market_clock or simulate is not None
         key, wanted = _wanted(settings, address, symbols, market_clock=is_another_day)
-        told = Told(lambda frame: _print_signals(frame, as_json=as_json),
-                    lambda state, why: print_state(state, why, as_json=as_json))  # fmt: skip
-        run = LiveRun(settings, wanted, key, record, told, history=history, is_busy=busy, core=core)
+        run = LiveRun(settings, wanted, key, record, form="json" if as_json else "text",
+                      calls=calls, history=history, is_busy=busy, core=core)  # fmt: skip
         if lock_memory:
             memory_lock.lock_memory()
         stopped = _stop_on_signals()
         until_s = None if seconds is None else time.monotonic() + seconds
-        try:
-            run.run(stopped.is_set, until_s)
-        finally:
-            _print_end(run.describe(), record, as_json=as_json)
+        run.run(stopped.is_set, until_s)
 
 
 def _wanted(
@@ -159,64 +157,3 @@ def _stop_on_signals() -> threading.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     return stopped
-
-
-def _print_signals(frame: pl.DataFrame, *, as_json: bool) -> None:
-    from ifd_fast.demonstration import reason_of
-
-    for row in frame.iter_rows(named=True):
-        if as_json:
-            click.echo(json.dumps(row, default=str))
-            continue
-        what = "ALERT" if row["alert"] else "candidate"
-        click.echo(
-            f"{row['timestamp']:%H:%M:%S}  {what:<9} {row['symbol']:<14} "
-            f"{row['dominant_side']:<4} confidence {row['final_confidence']:.2f}, quality "
-            f"{row['quality']}: {reason_of(row)}"
-        )
-    sys.stdout.flush()
-
-
-def print_state(state: str, why: str, *, as_json: bool) -> None:
-    """Print that a state begins, and tell systemd if it asked to be told."""
-    line = json.dumps({"state": state, "why": why}) if as_json else f"-- {state}  {why}".rstrip()
-    click.echo(line)
-    sys.stdout.flush()
-    _notify(f"STATUS={state}" + ("\nREADY=1" if state == "live" else ""))
-
-
-def _notify(text: str) -> None:
-    """Tell systemd, if it asked to be told."""
-    import socket
-
-    from ifd_fast.config import find_notify_socket
-
-    path = find_notify_socket()
-    if not path:
-        return
-
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-        one.sendto(text.encode(), "\0" + path[1:] if path.startswith("@") else path)
-
-
-def _print_end(found: dict[str, Any], record: Path, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"end": found}, default=str))
-        return
-    click.echo(
-        f"{found['records']:,} records over {found['connections']} connections "
-        f"({found['connections_lost']} lost), {found['windows']:,} windows; skipped "
-        f"{found['skipped'] or 'none'}; duplicates dropped {found['duplicates'] or 'none'}; "
-        f"alerts withheld {found['alerts_withheld']}"
-    )
-    for name, one in found["latency"].items():
-        if one["count"]:
-            click.echo(
-                f"{name.replace('_', ' ')}: p50 {one['p50_us']:,.0f} us, p99 {one['p99_us']:,.0f}, "
-                f"p99.9 {one['p999_us']:,.0f}, longest {one['max_us']:,.0f} of {one['count']:,}"
-            )
-    if found["checkpoint"] is None:
-        click.echo(f"rows_digest {found['digests']['rows_digest']}")
-    else:
-        click.echo(f"went on from {found['checkpoint']}: the record's replay has the rows_digest")
-    click.echo(f"recorded in {record}: `ifd replay {record}`")
