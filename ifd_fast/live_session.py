@@ -15,6 +15,7 @@ import zstandard
 
 from ifd_fast.credentials import clean_answer
 from ifd_fast.errors import CredentialError, DataError, IfdError, RequestError
+from ifd_fast.halts import HaltWatch
 from ifd_fast.live_backoff import Backoff
 from ifd_fast.live_feed import LiveFeed
 from ifd_fast.live_messages import ErrorCode, SystemCode
@@ -79,6 +80,7 @@ class LiveSession:
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []  # what went wrong, the latest 100
         self.timing = Timing(engine, market_clock=settings.market_clock)
+        self._halts = HaltWatch(engine.instruments)
         self._key = key
         self._feed = LiveFeed(engine, drain, record.recorded, self._take_message)
         self._states = StateMachine(self.clock.monotonic_ns())
@@ -245,6 +247,8 @@ class LiveSession:
             return
         if self._feed.gap_start_ns >= 0:
             self._close_gap()
+        if self._halts.has_changed():
+            self.apply(Event.HALTED if self._halts.is_halted else Event.RESUMED)
         self._measure(looked_ns)
         self._hand_on()
         if self._beat_ns >= 0:
