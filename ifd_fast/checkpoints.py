@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ifd_fast.record_reader import RecordReader
     from ifd_fast.record_replay import RecordPlayer
 
-__all__ = ["FOLDER", "restore_checkpoint", "save_checkpoint"]
+__all__ = ["FOLDER", "discard_checkpoints", "restore_checkpoint", "save_checkpoint"]
 
 FOLDER: Final = "checkpoint"
 SUFFIX: Final = ".state"
@@ -88,6 +88,12 @@ def restore_checkpoint(player: RecordPlayer, settings: Settings) -> tuple[Path |
         restore_player(player, head["player"], arrays)
         return path, refusals
     return None, refusals
+
+
+def discard_checkpoints(record: Path) -> None:
+    """Remove all checkpoints of a record: its play is to begin at the beginning."""
+    for path in _files(record / FOLDER):
+        path.unlink()
 
 
 def _check(path: Path, head: Head, reader: RecordReader, settings: Settings) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ifd_fast.checkpoints import restore_checkpoint
+import msgspec
+
+from ifd_fast.checkpoints import discard_checkpoints, restore_checkpoint
 from ifd_fast.live_states import Event
 from ifd_fast.record_replay import RecordPlayer
 from ifd_fast.session_record import EntryKind
@@ -28,6 +30,13 @@ __all__ = ["begin_play", "find_changes", "play_on", "say_what_runs"]
 _NAMES: Final = {"config_digest": "configuration", "code_digest": "code"}
 
 
+class _Said(msgspec.Struct):
+    """What a keeper that has stored everything says of its run."""
+
+    run: str = ""
+    blocks_lost: int = 1
+
+
 def begin_play(
     session: LiveSession, reader: RecordReader, settings: Settings
 ) -> tuple[RecordPlayer, Path | None, list[str]]:
@@ -37,7 +46,11 @@ def begin_play(
     """
     session.apply(Event.RESTARTED)
     player = RecordPlayer(reader, session.engine, session.drain, session.feed)
+    lacking = _say_what_lacks(reader)
+    if lacking:
+        discard_checkpoints(reader.folder)
     path, refusals = restore_checkpoint(player, settings)
+    refusals += [lacking] if lacking else []
     if path is not None:
         refusals.append(f"goes on from {path}")
     return player, path, refusals
@@ -56,6 +69,22 @@ def play_on(session: LiveSession, player: RecordPlayer) -> Iterator[int]:
         yield step
     session.drain.drain()
     session.timing.leave_out()
+
+
+def _say_what_lacks(reader: RecordReader) -> str:
+    """Say that rows of the run before are not all stored, if it is so; else ''.
+
+    What is played again is found again, but nobody finds what came before a checkpoint: a keeper
+    that power was taken from, or that lost blocks, has not stored all of that.
+    """
+    path, run = reader.folder / "session.json", reader.groups[-1].ring[0] if reader.groups else 0
+    try:
+        said = msgspec.json.decode(path.read_bytes(), type=_Said)
+    except (OSError, msgspec.DecodeError):
+        said = _Said()
+    if said.run == f"{run:x}" and not said.blocks_lost:
+        return ""
+    return "rows of the run before are not all stored: the whole record is played"
 
 
 def say_what_runs(settings: Settings) -> dict[str, Json]:

@@ -192,11 +192,12 @@ def test_a_session_goes_on_from_a_checkpoint(tmp_path: Path, clean: Ended) -> No
         run, until_s = make_run(tmp_path, gateway.port), time.monotonic() + LONGEST_S
         run.run(lambda: any(checkpoints.glob("*.state")), until_s)
         assert any(checkpoints.glob("*.state"))
+        before = sum(RecordReader(tmp_path / "record").ends.values())
         ended = run_until(tmp_path, gateway.port, EVENTS)
     found = ended.run.describe()
     assert str(ended.run.checkpoint) == found["checkpoint"]
     assert ended.run.checkpoint in list(checkpoints.glob("*.state"))
-    assert found["recovered_bytes"] < sum(RecordReader(tmp_path / "record").ends.values()) / 3
+    assert found["recovered_bytes"] < before
     wanted = clean.run.describe()
     for name in ("applied", "trades", "instants_scored", "live_orders", "book"):
         assert found[name] == wanted[name]
@@ -211,6 +212,14 @@ def test_a_session_goes_on_from_a_checkpoint(tmp_path: Path, clean: Ended) -> No
         run.run(lambda: run.recovery_s > 0)
     assert run.checkpoint is None
     assert any("torn" in why for _, why in states)
+    assert any(checkpoints.glob("*.state"))
+    (tmp_path / "record" / "session.json").unlink()  # as if power had been lost before it
+    with serving() as gateway:
+        states.clear()
+        run = make_run(tmp_path, gateway.port, states)
+        run.run(lambda: run.recovery_s > 0)
+    assert any("not all stored" in why for _, why in states)
+    assert not any(checkpoints.glob("*.state"))
     assert run.found["digests"]["rows_digest"] == again.rows_digest
 
 
