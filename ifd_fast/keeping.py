@@ -202,17 +202,23 @@ def keep_record(
                 reason = error.strerror or str(error)
                 log.warning("the record can't be written", reason=reason, folder=str(folder))
             sleep(RETRY_S)
-            _go_back(keeper, error)
+            _go_back(keeper, error, sleep)
     keeper.files.close()
     return taker is None or taker.finish()
 
 
-def _go_back(keeper: RecordKeeper, error: OSError) -> None:
-    """Go back to what is synced; a disk that refuses even that is tried again later."""
-    try:
-        keeper.again(error)
-    except OSError:
-        return
+def _go_back(keeper: RecordKeeper, error: OSError, sleep: Callable[[float], None]) -> None:
+    """Go back to what is synced; a disk that refuses even that is tried again until it doesn't.
+
+    Until then nothing may be written: which files are open, and where they end, is not known.
+    """
+    while True:
+        try:
+            keeper.again(error)
+        except OSError:
+            sleep(RETRY_S)
+        else:
+            return
 
 
 def _note_death(ring: RecordRing) -> None:
