@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ifd_fast.halts import HaltWatch, is_market_halted
 from ifd_fast.instruments import Instruments
+from ifd_fast.live_states import State
+from tests import strategies_quality as quality
+from tests.live_server import Script, serving
 from tests.strategies_instruments import define, status
+from tests.strategies_interface import FUTURE, OPEN, SECOND
+from tests.test_live_session import Run, live_header, message, records
 
 pytestmark = pytest.mark.border
 
@@ -55,3 +63,32 @@ def test_no_option_no_halt() -> None:
     found.note_status(status(100, "N", 8))
     found.note_status(status(7, "N", 8))
     assert not is_market_halted(found.identities, found.slots)
+
+
+@pytest.mark.jit
+def test_a_session_says_so() -> None:
+    """While the future doesn't trade the session is halted; alerts go on, and then it is live."""
+    begin = live_header() + b"".join(
+        [message(0x17, 3, "Finished definition replay"), message(0x17, 3, "Finished statistics")]
+    )
+    at_ns = OPEN + 3_601 * SECOND
+    halt, resume = (
+        quality.status(at_ns, trading=trading, instrument_id=FUTURE) for trading in (False, True)
+    )
+    said = [threading.Event(), threading.Event()]
+
+    def pieces() -> Iterator[bytes]:
+        yield begin + b"".join(records()[:9])
+        yield halt
+        said[0].wait(5)
+        yield resume
+        said[1].wait(5)
+
+    with serving(lambda _number, _told: Script(pieces(), "hold")) as gateway:
+        run = Run(gateway.address, wall_ns=at_ns)
+        run.until(lambda: run.session.state is State.HALTED)
+        assert run.session.may_alert
+        said[0].set()
+        run.until(lambda: run.session.state is State.LIVE)
+        said[1].set()
+        run.session.stop()
