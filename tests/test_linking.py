@@ -96,7 +96,8 @@ def test_a_failed_second_compiler_is_told_and_made_up_for(
 
 
 def test_the_second_compiler_is_this_python_with_this_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It sees the packages that this process sees, nobody's terminal, and what else it is to do."""
+    """It sees the packages that this process sees, no key and no terminal, and what it is to do."""
+    monkeypatch.setenv("DATABENTO_API_KEY", "db-none")
     asked: list[tuple[list[str], dict[str, object]]] = []
     monkeypatch.setattr(subprocess, "Popen", lambda args, **rest: asked.append((args, rest)))
     with linking.also_beside(["rescoring"]):
@@ -107,5 +108,9 @@ def test_the_second_compiler_is_this_python_with_this_path(monkeypatch: pytest.M
     assert repr(sys.path) in args[-1]
     assert "compile_time(['rescoring'])" in args[-1]
     assert "compile_time([])" in later[-1]
+    environment = rest.pop("env")
+    assert isinstance(environment, dict)
+    assert "PATH" in environment
+    assert "DATABENTO_API_KEY" not in environment
     quiet = dict.fromkeys(("stdin", "stderr"), subprocess.DEVNULL)
     assert rest == {**quiet, "stdout": subprocess.PIPE}
