@@ -80,13 +80,13 @@ def test_a_session_says_so() -> None:
     def pieces() -> Iterator[bytes]:
         yield begin + b"".join(records()[:9])
         yield halt
-        said[0].wait(5)
+        said[0].wait(60)
         yield resume
-        said[1].wait(5)
+        said[1].wait(60)
 
     with serving(lambda _number, _told: Script(pieces(), "hold")) as gateway:
         run = Run(gateway.address, wall_ns=at_ns)
-        run.until(lambda: run.session.state is State.HALTED)
+        run.until(lambda: run.session.state is State.HALTED, limit_s=60.0)
         assert run.session.may_alert
         said[0].set()
         run.until(lambda: run.session.state is State.LIVE)
