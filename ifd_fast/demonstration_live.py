@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ifd_fast.config import child_environment
 from ifd_fast.errors import IfdError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run `ifd` with these arguments while this lasts."""
     command = [sys.executable, "-m", "ifd_fast", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True,
-                          cwd=os.curdir) as process:  # fmt: skip
+                          env=child_environment()) as process:  # fmt: skip
         try:
             yield process
         finally:
