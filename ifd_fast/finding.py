@@ -1,0 +1,231 @@
+"""Sources of market data by name: files, folders, globs, batch folders; what is in each.
+
+Nothing is taken by its name alone: a file's kind is what its header says. What a batch folder's
+manifest lists is held to its size and SHA-256. What can't be used, and what nobody knows, is named.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
+
+from ifd_fast.batch_folders import (
+    CONDITION,
+    MANIFEST,
+    SUPPORT,
+    ListedFile,
+    read_conditions,
+    read_manifest,
+)
+from ifd_fast.errors import DataError, IfdError
+from ifd_fast.recordings import digest_file
+from ifd_fast.sources import open_source
+
+__all__ = ["Fault", "Findings", "SourceFile", "find_sources"]
+
+Kind: TypeAlias = Literal["mbo", "definition", "status", "statistics", "other"]
+
+_KINDS: Final = frozenset({"mbo", "definition", "status", "statistics"})
+_SUFFIXES: Final = (".dbn", ".dbn.zst")
+
+
+class SourceFile(NamedTuple):
+    """One DBN file.
+
+    `name` is what it is called where it was found; `path` is where it lies on this machine.
+    `kind` follows its header; a live capture, which mixes all, is `mbo`. `sha256` is what the
+    manifest says and the file was found to have, None where there is no manifest.
+    """
+
+    kind: Kind
+    path: Path
+    name: str
+    sha256: str | None
+
+
+class Fault(NamedTuple):
+    """A file that was to be there and can't be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What sources hold.
+
+    Attributes
+    ----------
+    files
+        What can be used, in the order of the sources, by name within each; each once.
+    faults
+        Damaged, missing, or not what the manifest says: not among the files.
+    unknown
+        Names of other files in folders: not looked at, not taken.
+    conditions
+        ISO dates that a batch folder calls other than `available`, and what it calls them.
+    """
+
+    files: tuple[SourceFile, ...]
+    faults: tuple[Fault, ...] = ()
+    unknown: tuple[str, ...] = ()
+    conditions: dict[str, str] = field(default_factory=dict)
+
+    def require_whole(self) -> None:
+        """Raise DataError if there are faults, naming each."""
+        if self.faults:
+            names = "\n".join(f"  {one.name}: {one.reason}" for one in self.faults)
+            raise DataError(f"{len(self.faults)} sources can't be used:\n{names}")
+
+
+def find_sources(
+    sources: Sequence[str | os.PathLike[str]],
+    *,
+    digest: Callable[[Path], str] = digest_file,
+) -> Findings:
+    """Return the DBN files of `sources`: files, folders with all below them, globs.
+
+    Parameters
+    ----------
+    digest
+        Gives a file's SHA-256, 64 hex digits; stands in where one is known already.
+
+    Raises
+    ------
+    DataError
+        A source isn't there, a glob matches nothing, or nothing of all that is DBN.
+    """
+    search = _Search(digest)
+    for source in sources:
+        _search_local(search, os.fspath(source))
+    if not search.files and not search.faults:
+        raise DataError(
+            f"There is no DBN file in {', '.join(map(str, sources)) or 'no source at all'}: files "
+            "must end in .dbn or .dbn.zst."
+        )
+    return Findings(
+        tuple(search.files.values()),
+        tuple(search.faults),
+        tuple(search.unknown),
+        dict(sorted(search.conditions.items())),
+    )
+
+
+class _Search:
+    """Files by the place they lie at, faults, unknown files and conditions as they are found."""
+
+    def __init__(self, digest: Callable[[Path], str]) -> None:
+        self.files: dict[Path, SourceFile] = {}
+        self.faults: list[Fault] = []
+        self.unknown: list[str] = []
+        self.conditions: dict[str, str] = {}
+        self._digest = digest
+        self._manifests: dict[Path, dict[str, ListedFile] | None] = {}
+        self._unreadable: set[Path] = set()  # folders whose files can't be checked
+
+    def folder(self, folder: Path, names: Iterable[str], shown: str) -> None:
+        """Take the files `names` of one folder, which messages call `shown`."""
+        present = set(names)
+        for name in sorted(present):
+            self.pick(folder / name, f"{shown}/{name}")
+        for name in sorted(set(self._listed(folder) or ()) - present):
+            self.faults.append(Fault(f"{shown}/{name}", "is in the manifest, but isn't there."))
+
+    def pick(self, path: Path, shown: str) -> None:
+        """Take one file that nobody named, if it is data by its name and its folder's manifest."""
+        listed = self._listed(path.parent)
+        if path.name in SUPPORT:
+            self._check_support(path, (listed or {}).get(path.name), shown)
+        elif not path.name.endswith(_SUFFIXES) or (listed is not None and path.name not in listed):
+            self.unknown.append(shown)
+        else:
+            self.file(path, shown)
+
+    def file(self, path: Path, shown: str) -> None:
+        """Take one file, held to its folder's manifest if that lists it."""
+        place, folder = path.resolve(), path.parent
+        listed = (self._listed(folder) or {}).get(path.name)
+        if place in self.files or folder in self._unreadable:
+            return
+        try:
+            if listed is not None:
+                self._check(path, listed)
+            kind = _kind_of(path)
+        except IfdError as error:
+            self.faults.append(Fault(shown, str(error)))
+            return
+        self.files[place] = SourceFile(kind, path, shown, listed.sha256 if listed else None)
+
+    def _listed(self, folder: Path) -> dict[str, ListedFile] | None:
+        """Return what a folder's manifest lists, None if there is none that can be read."""
+        if folder not in self._manifests:
+            self._manifests[folder] = None
+            try:
+                if (folder / MANIFEST).is_file():
+                    files = read_manifest(folder / MANIFEST)
+                    self._manifests[folder] = {one.name: one for one in files}
+                if (folder / CONDITION).is_file():
+                    days = read_conditions(folder / CONDITION)
+                    self.conditions |= {d: one for d, one in days.items() if one != "available"}
+            except DataError as error:
+                self._unreadable.add(folder)
+                self.faults.append(Fault(str(folder), str(error)))
+        return self._manifests[folder]
+
+    def _check_support(self, path: Path, listed: ListedFile | None, shown: str) -> None:
+        try:
+            if listed is not None:
+                self._check(path, listed)
+        except DataError as error:
+            self.faults.append(Fault(shown, str(error)))
+
+    def _check(self, path: Path, listed: ListedFile) -> None:
+        size = path.stat().st_size
+        if size != listed.size_bytes:
+            raise DataError(
+                f"{path}: has {size:,} bytes, its manifest says {listed.size_bytes:,}. It is not "
+                "whole, or was changed: fetch it again."
+            )
+        if (found := self._digest(path)) != listed.sha256:
+            raise DataError(
+                f"{path}: has SHA-256 {found[:12]}..., its manifest says {listed.sha256[:12]}.... "
+                "It is damaged or was changed: fetch it again."
+            )
+
+
+def _search_local(search: _Search, source: str) -> None:
+    path = Path(source)
+    if path.is_dir():
+        _search_folder(search, path)
+        return
+    if path.exists():
+        search.file(path, source)
+        return
+    # Path.glob takes no absolute pattern
+    found = glob.glob(source, recursive=True) if glob.has_magic(source) else []  # noqa: PTH207
+    matches = sorted(found)
+    if not matches:
+        raise DataError(f"{source}: no such file or folder. Check the path.")
+    for match in map(Path, matches):
+        if match.is_dir():
+            _search_folder(search, match)
+        else:
+            search.pick(match, str(match))
+
+
+def _search_folder(search: _Search, folder: Path) -> None:
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        search.folder(Path(place), names, place)
+
+
+def _kind_of(path: Path) -> Kind:
+    with open_source(path) as source:
+        schema = source.metadata.schema
+    if schema is None:
+        return "mbo"
+    return cast("Kind", schema) if schema in _KINDS else "other"
