@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "live": ("ifd_fast.commands.live:live", "Run a live session: record, windows, signals."),
     "repair": ("ifd_fast.commands.repair:repair", "Fill a live session's gaps from history."),
     "replay": ("ifd_fast.commands.replay:replay", "DBN files to windows and signals."),
+    "rescore": ("ifd_fast.commands.rescore:rescore", "Months of recordings to signals, again."),
     "simulate": ("ifd_fast.commands.simulate:simulate", "Write a synthetic market as DBN files."),
     "verify": ("ifd_fast.commands.verify:verify", "Check what runs promise."),
     "warm-up": ("ifd_fast.commands.warm_up:warm_up", "Compile all kernels into the cache."),

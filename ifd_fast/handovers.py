@@ -16,7 +16,15 @@ from ifd_fast.scores import grow_score, take_signals
 from ifd_kernels.evidence import MIN_SESSION_VOTES
 from ifd_kernels.layout import DONE, SECOND_NS, TOUCH
 from ifd_kernels.ranks import LEVELS, STEPS, Tally
-from ifd_kernels.rescoring import FOR_SAMPLES, FOR_SIGNALS, HANDOVER, rescore_session
+from ifd_kernels.rescoring import (
+    FOR_SAMPLES,
+    FOR_SIGNALS,
+    HANDOVER,
+    MARKED,
+    PLACES,
+    SAMPLED_NS,
+    rescore_session,
+)
 from ifd_kernels.score_state import HEAD, KEPT, NEVER, VOTE
 from ifd_kernels.signals import BINS, CHANNELS, WINDOWS
 
@@ -126,9 +134,12 @@ def rescore(
         alike = _number_alike(score.expected)
         counts = counts._replace(alike=alike, silent=np.zeros((len(alike), 2), np.int64))
     touch = np.zeros(len(identities), TOUCH)
-    progress = np.array([0, first_ns], np.int64)
+    progress, marked = np.zeros(PLACES, np.int64), np.zeros(0, MARKED)
+    progress[SAMPLED_NS] = first_ns
     while True:
-        status = rescore_session(score, identities, touch, rows, stop_ns, purpose, counts, progress)
+        status = rescore_session(
+            score, identities, touch, rows, marked, stop_ns, purpose, counts, progress
+        )
         if status == DONE:
             return score
         before = len(score.log) + len(score.signals)

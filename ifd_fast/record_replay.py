@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ifd_fast.config import Settings
+    from ifd_fast.draining import Drain
     from ifd_fast.engine import FlowEngine
     from ifd_fast.replaying import Progress
     from ifd_fast.session_record import Entry
     from ifd_fast.taking import Taker
 
-__all__ = ["RecordPlayer", "replay_record"]
+__all__ = ["RecordPlayer", "player_of", "replay_record"]
 
 
 def replay_record(
@@ -172,7 +173,7 @@ def _collect(
     on_signals: Callable[[pl.DataFrame], object] | None,
 ) -> ReplayResult:
     drain.on_signals = on_signals
-    player, done, total = _player_of(reader, engine, drain), 0, sum(reader.ends.values())
+    player, done, total = player_of(reader, engine, drain), 0, sum(reader.ends.values())
     for step in player.play():
         done += step
         drain.drain_when_full()
@@ -191,7 +192,7 @@ def _collect(
     return drain.finish(settings, streams, player.feed.account(), observed_to_ns)
 
 
-def _player_of(reader: RecordReader, engine: FlowEngine, drain: Collector) -> RecordPlayer:
+def player_of(reader: RecordReader, engine: FlowEngine, drain: Drain) -> RecordPlayer:
     """Return what plays a record, with its repairs if it has any."""
     from ifd_fast.repaired_replay import RepairedPlayer  # which is a player of this module
 

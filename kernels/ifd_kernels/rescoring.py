@@ -31,7 +31,7 @@ from ifd_kernels.scoring import score_instant
 from ifd_kernels.votes import note_flow
 from ifd_kernels.weighing import begin_instant, sample_minute, weigh_dirty
 
-__all__ = ["HANDOVER", "rescore_session"]
+__all__ = ["HANDOVER", "MARKED", "note_rows", "rescore_session"]
 
 HANDOVER: Final = np.dtype(
     [
@@ -45,6 +45,16 @@ HANDOVER: Final = np.dtype(
         ("pad", "i1", (2,)),
     ]
 )
+
+# From an instant on, a slot has these quality marks.
+MARKED: Final = np.dtype([("instant_ns", "<i8"), ("slot", "<i4"), ("marks", "<i4")])
+
+# Places in `progress`.
+TAKEN: Final = 0  # rows noted
+SAMPLED_NS: Final = 1  # the minute sampled last
+SHOWN: Final = 2  # rows of marks shown to the scorer
+PENDING_NS: Final = 3  # an instant that rows were noted for and that may not be scored yet
+PLACES: Final = 4
 
 FOR_SIGNALS: Final = 0  # rows of SIGNAL, as live
 FOR_SAMPLES: Final = 1  # residuals at minutes, into tally.residuals and tally.samples
@@ -115,23 +125,57 @@ def sample_session(
     tally: Tally,
     progress: NDArray[np.int64],
 ) -> int:
-    """Sample the minutes after progress[1] up to `stop_ns`, each with all that was handed over.
+    """Sample the minutes up to `stop_ns`, each with all that was handed over by then.
 
     Votes leave their windows at minutes only: nothing looks at them in between.
     """
     while True:
-        minute_ns = (progress[1] // MINUTE_NS + 1) * MINUTE_NS
+        minute_ns = (progress[SAMPLED_NS] // MINUTE_NS + 1) * MINUTE_NS
         if minute_ns > stop_ns:
             return DONE
-        while progress[0] < rows.shape[0] and rows[progress[0]]["instant_ns"] <= minute_ns:
-            status = note_row(score, identities, rows, progress[0])
+        while progress[TAKEN] < rows.shape[0] and rows[progress[TAKEN]]["instant_ns"] <= minute_ns:
+            status = note_row(score, identities, rows, progress[TAKEN])
             if status != DONE:
                 return status
-            progress[0] += 1
+            progress[TAKEN] += 1
         begin_instant(score, minute_ns)
         weight = EVERY if minute_ns // MINUTE_NS % EVERY == 0 else 0
         sample_minute(score, identities, tally, weight)
-        progress[1] = minute_ns
+        progress[SAMPLED_NS] = minute_ns
+
+
+@kernel
+def note_rows(
+    score: Score,
+    identities: Records,
+    rows: Records,
+    stop: Integer,
+    progress: NDArray[np.int64],
+) -> int:
+    """Hand over the rows up to `stop` and score nothing: identities change within an instant.
+
+    Returns DONE, or NEED_VOTES: mend it and call again. O(rows).
+    """
+    while progress[TAKEN] < stop:
+        status = note_row(score, identities, rows, progress[TAKEN])
+        if status != DONE:
+            return status
+        progress[PENDING_NS] = rows[progress[TAKEN]]["instant_ns"]
+        progress[TAKEN] += 1
+    return DONE
+
+
+@kernel
+def show_marked(
+    score: Score, marked: Records, now_ns: Integer, progress: NDArray[np.int64]
+) -> None:
+    """Give slots the marks they have at an instant."""
+    while progress[SHOWN] < marked.shape[0]:
+        row = marked[progress[SHOWN]]
+        if row["instant_ns"] > now_ns:
+            return
+        score.marks[row["slot"]] = np.uint16(row["marks"])
+        progress[SHOWN] += 1
 
 
 @kernel
@@ -140,6 +184,7 @@ def rescore_session(
     identities: Records,
     touch: Records,
     rows: Records,
+    marked: Records,
     stop_ns: Integer,
     purpose: int,
     tally: Tally,
@@ -147,15 +192,18 @@ def rescore_session(
 ) -> int:
     """Score the hand-overs `rows` (k,) of HANDOVER up to `stop_ns`, for a purpose FOR_*.
 
-    The score stands at the session's open. `progress` (2,): rows taken, and the minute sampled
-    last. Returns DONE, or NEED_VOTES or NEED_SIGNALS: mend it and call again. O(k).
+    The score stands at the session's open, or where the last call with this `progress` (PLACES,)
+    left it. `marked` (m,) of MARKED. Returns DONE, or NEED_VOTES or NEED_SIGNALS: mend it and call
+    again. O(k).
     """
     score.cursor[MARK] = NEVER  # mids are those the rows say
     if purpose == FOR_SAMPLES:
         return sample_session(score, identities, rows, stop_ns, tally, progress)
     while True:
-        row = progress[0]
+        row = progress[TAKEN]
         now_ns = next_change(score, rows, row)
+        if score.cursor[NOW] < progress[PENDING_NS] < now_ns:
+            now_ns = progress[PENDING_NS]
         if score.cursor[DIRTY_WEIGHED] > 0:
             now_ns = score.cursor[NOW]  # it stopped because the signals' rows were full
         if now_ns > stop_ns:
@@ -165,8 +213,9 @@ def rescore_session(
             if status != DONE:
                 return status
             row += 1
-            progress[0] = row
+            progress[TAKEN] = row
         if purpose == FOR_SIGNALS:
+            show_marked(score, marked, now_ns, progress)
             status = score_instant(score, now_ns, identities, touch)
             if status != DONE:
                 return status

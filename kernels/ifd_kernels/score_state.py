@@ -67,7 +67,8 @@ SLOTS: Final = 19  # instrument slots in use
 OBSERVED: Final = 20  # since when the session is observed, ns
 KEPT: Final = 21  # sequence number of the first entry that nobody has taken; NEVER: nobody does
 DIRTY_WEIGHED: Final = 22  # of the dirty slots, weighed at the instant at hand
-CURSORS: Final = 23
+SEALS: Final = 23  # 1: instants are not scored, only what scoring would need is logged
+CURSORS: Final = 24
 
 # Columns of Score.best, a side's strongest evidence.
 BEST_RANK: Final = 0
@@ -107,6 +108,7 @@ class Score(NamedTuple):
     moved: NDArray[np.int8]  # (n,) sign of the mid's move over five marks, at the newest one
     logged: NDArray[np.int8]  # (n,) the sign that the log last said
     marks: NDArray[np.uint16]  # (n,) MARK_* of the feed that hold now; written by the engine
+    told_marks: NDArray[np.uint16]  # (n,) the marks that sealing last logged, see sealing.py
     active: NDArray[np.uint8]  # (n, 2) an episode is on
     began_ns: NDArray[np.int64]  # (n, 2) its first instant
     ended_ns: NDArray[np.int64]  # (n, 2) the instant at which the last one ended

@@ -355,6 +355,7 @@ def open_session(score: Score, open_ns: int, observed_ns: int) -> None:
     score.mids[:] = UNDEF_PRICE
     score.moved[:] = 0
     score.logged[:] = 0
+    score.told_marks[:] = 0
     score.active[:] = 0
     score.best[:] = 0.0
     score.ended_ns[:] = -NEVER
