@@ -64,6 +64,7 @@ class _Sealer:
         done: dict[str, Any],
     ) -> list[dict[str, Any]]:
         """Publish every session that has rows; return what is known of each."""
+        self.folders.deliver("instruments", self.engine.instruments.frame())
         documents = {}
         for date in sorted(self._facts):
             described = self._describe(date, observed_to_ns)
