@@ -24,7 +24,16 @@ from ifd_fast.sealing import SEALED_SCHEMAS
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["DONE_FILE", "DayFolders", "partition_of", "publish_folder", "read_done"]
+__all__ = [
+    "DONE_FILE",
+    "DayFolders",
+    "make_aside",
+    "no_space",
+    "partition_of",
+    "publish_folder",
+    "read_done",
+    "write_json",
+]
 
 DONE_FILE: Final = "done.json"
 _ASIDE: Final = ".tmp-"

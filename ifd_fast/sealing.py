@@ -253,7 +253,8 @@ class SealDrain(Drain):
         if len(rows):
             columns = {"instant": rows["instant_ns"], "slot": rows["slot"], "marks": rows["marks"]}
             dates = self._dates_of(rows["instant_ns"])
-            self._deliver("marks", _typed("marks", {"trade_date": dates, **columns}))
+            frame = pl.DataFrame({"trade_date": dates, **columns})
+            self._deliver("marks", _typed("marks", frame))
 
     def _take_handovers(self) -> None:
         entries = self.engine.take_handovers()
@@ -266,7 +267,7 @@ class SealDrain(Drain):
             pl.Series("slot", entries["slot"]),
         )
         self._numbered += len(entries)
-        self._deliver("handovers", frame.cast(dict(SEALED_SCHEMAS["handovers"])))  # type: ignore[arg-type]  # a Schema is a mapping of these
+        self._deliver("handovers", _typed("handovers", frame))
 
     def _take_change(self, change: Change) -> None:
         if change.session >= len(self.engine.sessions):
@@ -278,11 +279,11 @@ class SealDrain(Drain):
             "observed_from_ns": [change.observed_from_ns], "slots": [change.slots],
             "first": [change.first], "grave": [change.grave], "buried": [list(change.buried)],
         }  # fmt: skip
-        self._deliver("changes", _typed("changes", row))
+        self._deliver("changes", _typed("changes", pl.DataFrame(row)))
         if change.names is not None and change.names.height:
             day, number = pl.lit(date).alias("trade_date"), pl.lit(self._change).alias("change")
             names = change.names.select(day, number, pl.all())
-            self._deliver("names", names.cast(dict(SEALED_SCHEMAS["names"])))  # type: ignore[arg-type]  # a Schema is a mapping of these
+            self._deliver("names", _typed("names", names))
         self._change += 1
 
     def _dates_of(self, instants_ns: NDArray[np.int64]) -> NDArray[np.datetime64]:
@@ -291,5 +292,6 @@ class SealDrain(Drain):
         return dates[np.minimum(session, len(dates) - 1)].astype("datetime64[D]")
 
 
-def _typed(name: str, columns: dict[str, Any]) -> pl.DataFrame:
-    return pl.DataFrame(columns).cast(dict(SEALED_SCHEMAS[name]))  # type: ignore[arg-type]  # a Schema is a mapping of these
+def _typed(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    schema = SEALED_SCHEMAS[name]
+    return frame.select([pl.col(one).cast(kind) for one, kind in schema.items()])

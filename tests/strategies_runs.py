@@ -18,7 +18,7 @@ from ifd_fast.replaying import replay
 from tests.strategies_interface import CALL, FUTURE, OPEN, SECOND, definitions, event, head, store
 from tests.strategies_wire import mbo
 
-__all__ = ["Done", "bursts", "copy_run", "invoke", "recorded_run"]
+__all__ = ["Done", "bursts", "copy_run", "invoke", "recorded_run", "timed_bursts"]
 
 EPISODES = 12
 TRADES = 60
@@ -58,9 +58,13 @@ def invoke(*arguments: object) -> Done:
     return Done(result.exit_code, result.output)
 
 
-@cache
 def bursts() -> bytes:
     """Return a stream: six options traded one-sidedly in bursts, each with a quote that moves."""
+    return head() + definitions() + b"".join(data for _, data in timed_bursts())
+
+
+def timed_bursts() -> list[tuple[float, bytes]]:
+    """Return the records of `bursts`, in order, each with its seconds since the open."""
     timed: list[tuple[float, bytes]] = []
     for episode in range(EPISODES):
         for place, instrument_id in enumerate(OPTIONS):
@@ -74,7 +78,7 @@ def bursts() -> bytes:
             ]
     timed += [(at, event(at, FUTURE)) for at in range(3_600, 3_600 + EPISODES * EVERY_S, 900)]
     timed.sort(key=lambda one: one[0])
-    return head() + definitions() + b"".join(data for _, data in timed)
+    return timed
 
 
 def _quotes(start: float, instrument_id: int, episode: int) -> list[tuple[float, bytes]]:

@@ -79,6 +79,7 @@ __all__ = [
     "PROFILE",
     "SIGNAL",
     "Score",
+    "marks_of",
     "note_flow",
     "refresh_family",
     "score_instant",

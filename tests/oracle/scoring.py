@@ -23,6 +23,7 @@ COVERS = [
     "weighing.refresh_family",
     "weighing.sample_minute",
     "weighing.weigh_dirty",
+    "rescoring.note_rows",
     "rescoring.rescore_session",
     "mids.falls_while_sold",
     "mids.mark_mids",

@@ -1,0 +1,30 @@
+"""An instant that is sealed beside one that is scored: what stage (a) of a re-scoring saves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench.scoring_feed import quiet_market, run_instants, run_seals
+from ifd_kernels.sealing import seal_instant
+
+WARM_S, INSTANTS, ROUNDS = 1900, 100, 20
+
+assert seal_instant is not None
+
+
+@pytest.mark.parametrize("run", [run_seals, run_instants], ids=["sealed", "scored"])
+@pytest.mark.benchmark(group="an instant sealed or scored, 600 slots, 30 buckets a second (100)")
+def test_instants(benchmark: Any, run: Callable[..., int]) -> None:
+    """Both take the same flow; sealing never weighs."""
+    market = quiet_market(600, WARM_S + (ROUNDS + 1) * INSTANTS, 30)
+    state = (market.score, market.identities, market.touch, market.flow)
+    place = [run(*state, 0, WARM_S)]
+
+    def target() -> None:
+        place[0] = run(*state, place[0], INSTANTS)
+
+    benchmark.pedantic(target, rounds=ROUNDS)
+    assert place[0] > 0
