@@ -62,7 +62,8 @@ def test_marks_are_logged_where_facts_changed(
     """Row by row as the oracle says, in any order within an instant; grown when it is full."""
     score, identities, touch = market(2)
     held: dict[int, int] = {}
-    asked, now_s = [], OPEN_S
+    asked: list[tuple[int, list[int], dict[int, int]]] = []
+    now_s = OPEN_S
     for ahead_s, traded, marks in steps:
         last_s, now_s = now_s, now_s + ahead_s
         # Time is passed second by second, as live: what ages in between ages at its own second.
