@@ -78,10 +78,8 @@ class _Sealer:
     ) -> dict[str, Any]:
         return {
             "version": __version__,
-            "profile": self.settings.name,
-            "config_digest": self.settings.digest,
-            "rules_digest": self.settings.profile.rules_digest,
-            "settings": self.settings.profile.tree(),
+            # Not that of all settings: sessions sealed alike are alike, whoever asked for it.
+            "config_digest": sealing_digest(self.settings),
             "files": streams,
             "counts": counts,
             "observed_gaps_ns": self.drain.gaps_ns,

@@ -17,6 +17,7 @@ import pytest
 from ifd_fast.config import load_settings
 from ifd_fast.credentials import parse_api_key
 from ifd_fast.errors import CredentialError, DataError
+from ifd_fast.executing import Workers
 from ifd_fast.gateway import Gateway
 from ifd_fast.gateway_faults import Fault, Faults
 from ifd_fast.gateway_market import TEST_KEY, Market
@@ -26,6 +27,7 @@ from ifd_fast.live_settings import LiveSettings
 from ifd_fast.notifying import notify_state
 from ifd_fast.record_files import JOURNAL
 from ifd_fast.record_replay import replay_record
+from ifd_fast.rescore_run import Request, rescore
 from ifd_fast.segments import read_segments
 from ifd_fast.shared_record import ring_path
 from tests.gateway_client import little_market
@@ -81,6 +83,7 @@ def test_the_record_replayed_gives_the_sessions_rows(
     assert again.document["digests"] == run.found["digests"]
     assert read_segments(record, "windows").equals(again.windows)
     assert read_segments(record, "signals").drop("withheld").equals(again.signals)
+    check_rescored(tmp_path, run, monkeypatch)
     monkeypatch.setattr("ifd_fast.record_reader.READ_BYTES", 1001)
     assert replay_record(record, profile=tmp_path / "live.toml").rows_digest == digest
     store = databento.DBNStore.from_bytes((record / "0001.dbn").read_bytes())
@@ -94,6 +97,14 @@ def test_the_record_replayed_gives_the_sessions_rows(
         (tmp_path / "clean").mkdir()
         clean = run_live(tape, tmp_path / "clean", [])
         assert clean.found["digests"]["facts_digest"] == run.found["digests"]["facts_digest"]
+
+
+def check_rescored(folder: Path, run: LiveRun, patch: pytest.MonkeyPatch) -> None:
+    """Hold the record scored again, in two stages, against the session that wrote it."""
+    patch.setattr(Workers, "run", lambda _, function, tasks: ((t, function(t)) for t in tasks))
+    settings = load_settings(folder / "live.toml")
+    again = rescore(Request((folder / "record",), folder / "again", settings))
+    assert again.report["digests"] == run.found["digests"]
 
 
 def test_the_engine_has_a_core_and_the_keeper_the_others(tmp_path: Path) -> None:
