@@ -1,126 +1,44 @@
-"""`ifd rescore`: one result whatever ran it, was killed, was lost, was changed or was damaged.
+"""`ifd rescore`: what it finds, what it does again, and what it refuses.
 
-Method: four sessions of a small world are scored again in this process once; every other way (cut
-by UTC day, by two or seven processes, on a Dask cluster, killed and resumed) has to leave the same
-bytes. `KILLS=50` kills fifty times, CI twice.
+Method: four sessions of a small world are scored again once; other ways to the same sessions have
+to leave the same bytes, and a replay of each has its digests.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import os
-import random
-import resource
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from ifd_fast.config import load_settings
-from ifd_fast.errors import AlreadyRunningError, DataError, IfdError, UsageError
-from ifd_fast.executing import Workers
+from ifd_fast.errors import AlreadyRunningError, DataError, UsageError
 from ifd_fast.replaying import replay
-from ifd_fast.rescore_run import Request, Result, rescore
-from ifd_fast.simulated_files import parse_plant, pick_sessions, write_session
-from ifd_fast.world import load_world
+from tests.strategies_rescore import (
+    SESSIONS,
+    clean,
+    files_of,
+    market,
+    report,
+    run,
+    run_here,
+    tree,
+)
 from tests.strategies_runs import invoke
-from tests.test_end_to_end import FIRST_DATE, PLANTED, WORLD, split_header
+from tests.test_end_to_end import split_header
 
 pytestmark = [pytest.mark.jit, pytest.mark.slow]
 
-KILLS = int(os.environ.get("KILLS", "2"))
-SESSIONS = 4
 DAY_NS = 86_400_000_000_000
 RECORD = 56
-STAGES = ("sealed", "scored", "history", "units")
-
-
-class Here(Executor):
-    """Runs tasks where they are submitted."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run it now."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except IfdError as error:
-            future.set_exception(error)
-        return future
 
 
 @pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Run tasks in this process, but where a test is about processes."""
-
-    @contextmanager
-    def executor(_: Workers, tasks: int) -> Iterator[Executor]:
-        del tasks
-        yield Here()
-
-    if "processes" not in request.fixturenames:
-        monkeypatch.setattr(Workers, "_executor", executor)
-
-
-@pytest.fixture
-def processes() -> None:
-    """Let a test's tasks run where they really do."""
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of four sessions, flow planted in the last."""
-    folder = tmp_path_factory.mktemp("market")
-    (folder / "world.toml").write_text(WORLD)
-    world = load_world(folder / "world.toml")
-    plants = [parse_plant(f"{name}:{side}:57600:900:240:80") for name, side in PLANTED.items()]
-    days = pick_sessions(FIRST_DATE, SESSIONS)
-    for day in days:
-        planted = plants if day is days[-1] else []
-        write_session(world, 1, day, folder, compress=False, plants=planted)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def clean(market: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return what an undisturbed run leaves."""
-    out = tmp_path_factory.mktemp("clean") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Workers, "run", lambda _, function, tasks: ((t, function(t)) for t in tasks))
-        run(files_of(market), out)
-    return out
-
-
-def files_of(market: Path) -> tuple[Path, ...]:
-    """Return the recordings of a market, without its truth."""
-    return tuple(sorted(market.glob("*.dbn*")))
-
-
-def run(sources: tuple[Path, ...], out: Path, **options: Any) -> Result:
-    """Score again by the testing profile, unless another is asked for."""
-    settings = load_settings(options.pop("profile", "ifd_v3_testing"))
-    return rescore(Request(sources, out, settings, **options))
-
-
-def tree(out: Path) -> dict[str, str]:
-    """Return the digest of every file of the stages; nothing unfinished may be among them."""
-    found = {}
-    for stage in STAGES:
-        for path in sorted((out / stage).rglob("*")):
-            assert not path.name.startswith(".tmp"), path
-            if path.is_file():
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                found[str(path.relative_to(out))] = digest
-    return found
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run tasks in this process; tests/test_rescore_processes.py runs them in others."""
+    run_here(monkeypatch)
 
 
 def without_paths(out: Path) -> dict[str, str]:
@@ -128,26 +46,18 @@ def without_paths(out: Path) -> dict[str, str]:
     return {name: digest for name, digest in tree(out).items() if not name.startswith("units")}
 
 
-def report(out: Path) -> dict[str, Any]:
-    """Return rescore.json."""
-    import msgspec
-
-    document: dict[str, Any] = msgspec.json.decode((out / "rescore.json").read_bytes())
-    return document
-
-
-def test_each_session_is_its_replay(market: Path, clean: Path) -> None:
+def test_each_session_is_its_replay() -> None:
     """Rows and signals of a session, scored against those before it."""
-    found = report(clean)
+    found = report(clean())
     assert [one["trade_date"] for one in found["sessions"]] == sorted(
         one["trade_date"] for one in found["sessions"]
     )
     assert len(found["sessions"]) == SESSIONS
     for one in (found["sessions"][1], found["sessions"][-1]):
         day = one["trade_date"].replace("-", "")
-        files = [path for path in files_of(market) if day in path.name]
+        files = [path for path in files_of(market()) if day in path.name]
         assert len(files) == 2
-        again = replay(files, profile="ifd_v3_testing", baselines=clean / "baselines.duckdb")
+        again = replay(files, profile="ifd_v3_testing", baselines=clean() / "baselines.duckdb")
         assert again.rows_digest == one["rows_digest"]
         assert again.signals_digest == one["signals_digest"]
         assert again.document["baselines"].get(one["trade_date"]) == one["baselines"]
@@ -155,15 +65,15 @@ def test_each_session_is_its_replay(market: Path, clean: Path) -> None:
     assert not found["failed"]
 
 
-def test_the_whole_run_has_the_digest_of_all_rows(clean: Path) -> None:
+def test_the_whole_run_has_the_digest_of_all_rows() -> None:
     """Sessions one after the other, as one stream would have them."""
     from ifd_fast.digests import RunDigests
 
     digests = RunDigests()
     for name, stage in (("windows", "sealed"), ("signals", "scored")):
-        for path in sorted((clean / stage).rglob(f"{name}.parquet")):
+        for path in sorted((clean() / stage).rglob(f"{name}.parquet")):
             digests.update(name, pl.read_parquet(path))
-    assert digests.found == report(clean)["digests"]
+    assert digests.found == report(clean())["digests"]
 
 
 def cut_by_day(path: Path, folder: Path) -> list[Path]:
@@ -185,114 +95,40 @@ def cut_by_day(path: Path, folder: Path) -> list[Path]:
     return parts
 
 
-def test_files_by_utc_day_are_one_session(market: Path, clean: Path, tmp_path: Path) -> None:
+def test_files_by_utc_day_are_one_session(tmp_path: Path) -> None:
     """What a session has of the first file is there for the second: the same digests."""
-    last = max(market.glob("*.mbo.dbn"))
-    definitions = max(market.glob("*.definition.dbn*"))
+    last = max(market().glob("*.mbo.dbn"))
+    definitions = max(market().glob("*.definition.dbn*"))
     parts = cut_by_day(last, tmp_path)
-    given: dict[str, Any] = {"baselines": clean / "baselines.duckdb"}
+    given: dict[str, Any] = {"baselines": clean() / "baselines.duckdb"}
     cut = run((*parts[::-1], definitions), tmp_path / "cut", **given).report
     (session,) = cut["sessions"]
-    expected = report(clean)["sessions"][-1]
+    expected = report(clean())["sessions"][-1]
     same = ("trade_date", "rows_digest", "signals_digest", "baselines", "windows", "alerts")
     assert {name: session[name] for name in same} == {name: expected[name] for name in same}
     replayed = replay(
-        [*parts, definitions], profile="ifd_v3_testing", baselines=clean / "baselines.duckdb"
+        [*parts, definitions], profile="ifd_v3_testing", baselines=clean() / "baselines.duckdb"
     )
     assert replayed.document["digests"] == cut["digests"]
 
 
-@pytest.mark.usefixtures("processes")
-def test_processes_and_a_cluster_find_the_same(market: Path, clean: Path, tmp_path: Path) -> None:
-    """Two workers, then Dask's: the same bytes in every file, in whatever order they ended."""
-    from distributed import LocalCluster
-
-    run(files_of(market), tmp_path / "two", workers=2)
-    assert tree(tmp_path / "two") == tree(clean)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:  # type: ignore[no-untyped-call]  # Dask has none
-        run(files_of(market), tmp_path / "dask", cluster=cluster.scheduler_address)
-    assert tree(tmp_path / "dask") == tree(clean)
-
-
-@pytest.mark.usefixtures("processes")
-@pytest.mark.skipif(KILLS < 50, reason="seven workers on two cores: with KILLS=50")
-def test_seven_workers_find_the_same(market: Path, clean: Path, tmp_path: Path) -> None:
-    """More workers than tasks."""
-    run(files_of(market), tmp_path / "seven", workers=7)
-    assert tree(tmp_path / "seven") == tree(clean)
-
-
-def command(market: Path, out: Path, *options: str) -> list[str]:
-    """Return the command line of a run over all of a market."""
-    sources = [str(path) for path in files_of(market)]
-    options = ("--profile", "ifd_v3_testing", "--workers", "2", "--quiet", *options)
-    return [sys.executable, "-m", "ifd_fast", "rescore", *sources, "--out", str(out), *options]
-
-
-@pytest.mark.usefixtures("processes")
-@pytest.mark.parametrize("seed", range(KILLS))
-def test_a_killed_run_is_gone_on_with(market: Path, clean: Path, tmp_path: Path, seed: int) -> None:
-    """Kill -9 of all its processes at a random moment, again and again, until one ends."""
-    out, draw = tmp_path / "out", random.Random(seed)
-    for _ in range(3):
-        options = ("--resume",) if (out / "plan.json").exists() else ()
-        with subprocess.Popen(command(market, out, *options), start_new_session=True) as process:
-            try:
-                process.wait(draw.uniform(0.8, 4.5))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-    run(files_of(market), out, resume=True)
-    assert tree(out) == tree(clean)
-    assert report(out)["digests"] == report(clean)["digests"]
-
-
-def die_once(folder: Path) -> str:
-    """Kill the process on the first call, return on the second."""
-    marker = folder / "died"
-    if not marker.exists():
-        marker.touch()
-        time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return folder.name
-
-
-def die(folder: Path) -> str:
-    """Kill the process at every call."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    return folder.name
-
-
-@pytest.mark.usefixtures("processes")
-def test_a_lost_worker_is_replaced(tmp_path: Path) -> None:
-    """Its task is run again, others' too; a task that loses every worker ends the run."""
-    folders = [tmp_path / name for name in ("a", "b", "c")]
-    for folder in folders:
-        folder.mkdir()
-    for folder in folders[1:]:
-        (folder / "died").touch()
-    found = dict(Workers(2).run(die_once, folders))
-    assert found == {folder: folder.name for folder in folders}
-    with pytest.raises(IfdError, match="lost their worker 3 times"):
-        list(Workers(1).run(die, folders[:1]))
-
-
-def damaged(market: Path, folder: Path) -> tuple[Path, ...]:
+def damaged(folder: Path) -> tuple[Path, ...]:
     """Return copies of the recordings, that of the second session cut inside a record."""
-    shutil.copytree(market, folder)
+    shutil.copytree(market(), folder)
     second = sorted(folder.glob("*.mbo.dbn"))[1]
     second.write_bytes(second.read_bytes()[:-20])
     return files_of(folder)
 
 
-def test_a_damaged_day_is_set_aside(market: Path, clean: Path, tmp_path: Path) -> None:
+def test_a_damaged_day_is_set_aside(tmp_path: Path) -> None:
     """It is named with its error, the others are found, and what was there of it is gone."""
-    shutil.copytree(clean, tmp_path / "out")
-    files = damaged(market, tmp_path / "market")
+    shutil.copytree(clean(), tmp_path / "out")
+    files = damaged(tmp_path / "market")
     found = run(files, tmp_path / "out")
     (failed,) = found.failed
     assert "ends inside a record" in failed["error"] or "byte" in failed["error"]
     dates = [one["trade_date"] for one in found.report["sessions"]]
-    whole = [one["trade_date"] for one in report(clean)["sessions"]]
+    whole = [one["trade_date"] for one in report(clean())["sessions"]]
     assert dates == [whole[0], *whole[2:]]
     assert any(f"removed: {whole[1]}" in note for note in found.notes)
     assert not list((tmp_path / "out").rglob(f"trade_date={whole[1]}"))
@@ -301,11 +137,11 @@ def test_a_damaged_day_is_set_aside(market: Path, clean: Path, tmp_path: Path) -
     assert failed["unit"] in done.output
 
 
-def test_only_what_changed_is_done_again(market: Path, clean: Path, tmp_path: Path) -> None:
+def test_only_what_changed_is_done_again(tmp_path: Path) -> None:
     """Nothing; scoring alone for other thresholds; one unit, and who is scored against it."""
     out, folder = tmp_path / "out", tmp_path / "market"
-    shutil.copytree(clean, out)
-    shutil.copytree(market, folder)
+    shutil.copytree(clean(), out)
+    shutil.copytree(market(), folder)
     again = run(files_of(folder), out)
     assert again.notes[0].startswith(f"stage (a): 0 of {SESSIONS} units sealed, {SESSIONS} were")
     assert again.notes[1].startswith(f"stage (b): 0 of {SESSIONS} sessions scored, {SESSIONS} st")
@@ -321,21 +157,21 @@ def test_only_what_changed_is_done_again(market: Path, clean: Path, tmp_path: Pa
     assert any("2 of 4 sessions scored" in note for note in changed.notes)
 
 
-def test_an_earlier_result_is_scored_again(market: Path, clean: Path, tmp_path: Path) -> None:
+def test_an_earlier_result_is_scored_again(tmp_path: Path) -> None:
     """Without its inputs, by another profile: what a run over the recordings would find."""
     given: dict[str, Any] = {"profile": "ifd_v3_production"}
-    expected = run(files_of(market), tmp_path / "whole", **given)
-    found = run((clean,), tmp_path / "again", **given)
+    expected = run(files_of(market()), tmp_path / "whole", **given)
+    found = run((clean(),), tmp_path / "again", **given)
     assert "kept" in found.notes[0]
     assert found.report["digests"] == expected.report["digests"]
     assert without_paths(tmp_path / "again") == without_paths(tmp_path / "whole")
     narrow = tmp_path / "narrow.toml"
     narrow.write_text('base = "ifd_v3_testing"\n[windows]\nwindow_s = 60\nwindow_step_s = 60\n')
     with pytest.raises(UsageError, match="other windows"):
-        run((clean,), tmp_path / "narrow", profile=narrow)
+        run((clean(),), tmp_path / "narrow", profile=narrow)
 
 
-def test_a_folder_is_one_runs(market: Path, tmp_path: Path) -> None:
+def test_a_folder_is_one_runs(tmp_path: Path) -> None:
     """A second process is told who has it; what did not end is gone on with only if asked."""
     out = tmp_path / "out"
     out.mkdir()
@@ -344,19 +180,19 @@ def test_a_folder_is_one_runs(market: Path, tmp_path: Path) -> None:
         file.write("4711")
         file.flush()
         with pytest.raises(AlreadyRunningError, match="process 4711"):
-            run(files_of(market), out)
+            run(files_of(market()), out)
     (out / "plan.json").write_text("{}")
     with pytest.raises(UsageError, match="--resume"):
-        run(files_of(market), out)
+        run(files_of(market()), out)
 
 
-def test_sources_that_do_not_go_together_are_refused(market: Path, tmp_path: Path) -> None:
+def test_sources_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     """No market data; one session twice; and what nobody needs is named."""
-    files = files_of(market)
+    files = files_of(market())
     definitions = [path for path in files if "definition" in path.name]
     with pytest.raises(UsageError, match="No file of market data"):
         run(tuple(definitions), tmp_path / "none")
-    first = min(market.glob("*.mbo.dbn"))
+    first = min(market().glob("*.mbo.dbn"))
     twice = tmp_path / "twice.mbo.dbn"
     shutil.copy2(first, twice)
     with pytest.raises(UsageError, match="cover the same time"):
@@ -365,9 +201,9 @@ def test_sources_that_do_not_go_together_are_refused(market: Path, tmp_path: Pat
     assert any(note.startswith("3 files belong to no market data") for note in found.notes)
 
 
-def test_a_session_in_two_units_is_refused(market: Path, tmp_path: Path) -> None:
+def test_a_session_in_two_units_is_refused(tmp_path: Path) -> None:
     """Two parts of a session with a gap between them that is longer than the file says."""
-    first = min(market.glob("*.mbo.dbn"))
+    first = min(market().glob("*.mbo.dbn"))
     header, records = split_header(first)
     begun = int.from_bytes(header[26:34], "little")
     edges = begun.to_bytes(8, "little") + (begun + 1).to_bytes(8, "little")
@@ -378,29 +214,6 @@ def test_a_session_in_two_units_is_refused(market: Path, tmp_path: Path) -> None
     late.write_bytes(
         header[:26] + middle.to_bytes(8, "little") + header[34:] + bytes(records[half:])
     )
-    definitions = min(market.glob("*.definition.dbn*"))
+    definitions = min(market().glob("*.definition.dbn*"))
     with pytest.raises(DataError, match="both hold the session"):
         run((early, late, definitions), tmp_path / "out")
-
-
-@pytest.mark.usefixtures("processes")
-def test_a_full_disk_is_told_and_gone_on_from(market: Path, clean: Path, tmp_path: Path) -> None:
-    """No file may grow beyond 40 kB: exit code 1, nothing looks finished, then all is done."""
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-
-    out = tmp_path / "out"
-    done = subprocess.run(
-        command(market, out),
-        preexec_fn=limit,  # pytest has one thread here
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "--resume" in done.stderr
-    assert not list(out.glob("sealed/*/trade_date=*"))
-    run(files_of(market), out, resume=True)
-    assert tree(out) == tree(clean)
