@@ -20,15 +20,17 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from bench.live_history import QuietHistory
 from ifd_fast.calendar import load_sessions
 from ifd_fast.config import load_settings
 from ifd_fast.credentials import parse_api_key
 from ifd_fast.gateway_market import TEST_KEY
+from ifd_fast.histories import History
 from ifd_fast.latencies import Latency
 from ifd_fast.live_run import LiveRun
 from ifd_fast.live_settings import LiveSettings
 from ifd_fast.live_states import State
-from ifd_kernels.layout import SECOND_NS
+from ifd_kernels.layout import ACTION_TRADE, MBO_BYTES, SECOND_NS
 
 __all__ = ["MEASURES"]
 
@@ -36,6 +38,8 @@ WARM_S: Final = 5.0
 LAG_NS: Final = 10_000_000
 LONGEST_S: Final = 3_600.0
 NS_PER_MS: Final = 1e6
+INSTRUMENT_AT: Final = 4  # byte of a record; the number's lowest
+ACTION_AT: Final = 38  # the side is the byte behind it
 
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {}
 
@@ -113,19 +117,28 @@ def others() -> set[int]:
 CORES: Final = os.sched_getaffinity(0)
 
 
-def make_run(port: int, folder: Path, clock: MarketClock | None = None) -> LiveRun:
+def make_run(
+    port: int, folder: Path, clock: MarketClock | None = None, history: History | None = None
+) -> LiveRun:
     """Return a session that is busy on the engine's core; without a clock the feed's is taken."""
     settings = load_settings(environ={})
     wanted = LiveSettings.of_profile(
         settings.profile, gateway=f"127.0.0.1:{port}", market_clock=clock is None
     )
     key = parse_api_key(TEST_KEY, "key")
-    return LiveRun(settings, wanted, key, folder, is_busy=True, core=core(), clock=clock)
+    return LiveRun(
+        settings, wanted, key, folder, history=history, is_busy=True, core=core(), clock=clock
+    )
 
 
-def run_session(source: Source, folder: Path, watch: Callable[[LiveRun], bool]) -> LiveRun:
+def run_session(
+    source: Source,
+    folder: Path,
+    watch: Callable[[LiveRun], bool],
+    history: History | None = None,
+) -> LiveRun:
     """Run a session until the market hangs up or `watch` says that it's over."""
-    run = make_run(source.port, folder, source.clock)
+    run = make_run(source.port, folder, source.clock, history)
 
     def is_over() -> bool:
         return run.session.state is State.RECOVERING or watch(run)
@@ -137,6 +150,39 @@ def run_session(source: Source, folder: Path, watch: Callable[[LiveRun], bool]) 
 @measure
 def latency(files: tuple[str, str], folder: Path, seconds: float = 20.0) -> dict[str, Any]:
     """Time records at 200 k a second, once the session is warm."""
+    return time_waits(files, folder, seconds)
+
+
+@measure
+def handed_over(files: tuple[str, str], folder: Path, seconds: float = 60.0) -> dict[str, Any]:
+    """Time signals at 200 k records a second, against a history that makes many of them.
+
+    An eighth of the options trade on one side only: W1 trades on both, and nothing is found.
+    """
+    market_file = folder.with_suffix(".dbn")
+    try:
+        lean_trades(Path(files[0]), market_file)
+        return time_waits((str(market_file), files[1]), folder, seconds, QuietHistory())
+    finally:
+        market_file.unlink(missing_ok=True)
+
+
+def lean_trades(path: Path, to: Path) -> None:
+    """Copy a file; in a sixteenth of the instruments only buyers trade, in another only sellers."""
+    raw = np.fromfile(path, np.uint8)
+    begin = 8 + int.from_bytes(raw[4:8].tobytes(), "little")
+    records = raw[begin:].reshape(-1, MBO_BYTES)
+    trades = records[:, ACTION_AT] == ACTION_TRADE
+    part = records[:, INSTRUMENT_AT] % 16
+    for which, side in ((0, "A"), (1, "B")):
+        records[trades & (part == which), ACTION_AT + 1] = ord(side)
+    raw.tofile(to)
+
+
+def time_waits(
+    files: tuple[str, str], folder: Path, seconds: float, history: History | None = None
+) -> dict[str, Any]:
+    """Return what records and signals waited at 200 k records a second."""
     fresh: list[float] = []
 
     def watch(run: LiveRun) -> bool:
@@ -149,7 +195,7 @@ def latency(files: tuple[str, str], folder: Path, seconds: float = 20.0) -> dict
         return False
 
     with market(files, [f"200000:{WARM_S + seconds + 2:g}"]) as source:
-        run = run_session(source, folder, watch)
+        run = run_session(source, folder, watch, history)
     return run.session.timing.describe()
 
 
