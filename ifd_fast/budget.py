@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ifd_fast.errors import CredentialError, RequestError, UsageError
+from ifd_fast.batch_jobs import JOB_FORM, job_id_of
+from ifd_fast.errors import BudgetError, CredentialError, RequestError, UsageError
 from ifd_fast.logs import get_logger
 from ifd_fast.pricing import DataRequest, Price, price, shown_usd
-from ifd_fast.spending import Ledger, Reserved
+from ifd_fast.spending import Ledger, Reserved, month_of
 
 if TYPE_CHECKING:
     from databento import Historical
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ifd_fast.historical import HistoricalApi
     from ifd_fast.profiles import Profile
 
-__all__ = ["Budget", "Guard", "budget_of", "ledger_of"]
+__all__ = ["Budget", "Guard", "budget_of", "check_total", "ledger_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,31 @@ def budget_of(profile: Profile) -> Budget:
 def ledger_of(profile: Profile) -> Ledger:
     """Return the ledger that the settings name."""
     return Ledger(Path(profile.budget_ledger))
+
+
+def check_total(
+    what: str, total_1e9: int, profile: Profile, now_ns: int, most_usd: float | None
+) -> None:
+    """Hold what several requests cost together, US dollars at 1e-9, to every limit.
+
+    Raises
+    ------
+    BudgetError
+        It is more than `most_usd`, or than the month's budget has left; begins with `what`.
+    """
+    if most_usd is not None and total_1e9 > round(most_usd * 1e9):
+        raise BudgetError(
+            f"{what} costs {shown_usd(total_1e9)}, more than --max-usd {most_usd:g}: nothing was "
+            "sent. Raise it, or do without."
+        )
+    month = month_of(now_ns)
+    left = budget_of(profile).ceiling_1e9 - ledger_of(profile).total_1e9(month)
+    if total_1e9 and total_1e9 > left:
+        raise BudgetError(
+            f"{what} costs {shown_usd(total_1e9)}, of {month}'s budget {shown_usd(max(left, 0))} "
+            "is left: nothing was sent. Wait for next month, or raise budget.limit_usd or lower "
+            "budget.kept_usd."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +168,24 @@ class Guard:
         finally:
             part.unlink(missing_ok=True)
         return found
+
+    def submit(self, request: DataRequest, note: Callable[[str, Price], object]) -> None:
+        """Buy the records of `request` as a batch job, a file a day.
+
+        `note` is told the job's id and price before anything else happens, and is to have them on
+        the disk when it returns: whoever has the id can fetch what was paid for.
+
+        Raises
+        ------
+        BudgetError, CredentialError, RequestError
+            See `spending`.
+        """
+
+        def submit(client: Historical) -> str:
+            return job_id_of(client.batch.submit_job(**request.fields, **JOB_FORM))
+
+        with self.spending(request) as found:
+            note(self.api.send(f"batch job of {request}", submit), found)
 
     def _tell(self, request: DataRequest, found: Price, held: Reserved) -> None:
         self.show(request, found, held.after_1e9)

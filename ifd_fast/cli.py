@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "doctor": ("ifd_fast.commands.doctor:doctor", "Check machine, settings, data and key."),
     "evaluate": ("ifd_fast.commands.evaluate:evaluate", "Signals against planted truth."),
     "explain": ("ifd_fast.commands.explain:explain", "Rebuild a signal from the record."),
+    "fetch": ("ifd_fast.commands.fetch:fetch", "Days of history from Databento, priced first."),
     "gateway": ("ifd_fast.commands.gateway:gateway", "Serve a market over the live protocol."),
     "live": ("ifd_fast.commands.live:live", "Run a live session: record, windows, signals."),
     "repair": ("ifd_fast.commands.repair:repair", "Fill a live session's gaps from history."),

@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from ifd_fast.credentials import Secret, clean_answer, redact_text
-from ifd_fast.errors import ConfigError, CredentialError, RequestError
+from ifd_fast.errors import ConfigError, CredentialError, IfdError, RequestError
 
 if TYPE_CHECKING:
     from databento import Historical
 
     from ifd_fast.profiles import Profile
 
-__all__ = ["HistoricalApi", "check_gateway", "open_api"]
+__all__ = ["Failure", "HistoricalApi", "check_file_url", "check_gateway", "open_api"]
 
 R = TypeVar("R")
 
 _TRIES: Final = 3
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 10.0
+_PIECE_BYTES: Final = 1 << 16  # what is lost at most when a connection breaks
+_DOMAIN: Final = ".databento.com"
 _TRY_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
 _REFUSED: Final = {
     401: "The key is not accepted. Copy it again from the Databento portal, or make a new one.",
@@ -38,7 +40,7 @@ _WAYS_OUT: Final = {
 }
 
 
-class _Failure(NamedTuple):
+class Failure(NamedTuple):
     """What a try ended with, and how long to wait before another; None if none would help."""
 
     error: CredentialError | RequestError
@@ -65,7 +67,7 @@ class HistoricalApi:
         key: Secret,
         gateway: str,
         timeout_s: float,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         from databento import Historical
 
@@ -73,7 +75,9 @@ class HistoricalApi:
         for part in ("metadata", "symbology", "timeseries", "batch"):
             getattr(self._client, part).TIMEOUT = timeout_s
         self._key = key
-        self._sleep = sleep
+        self._timeout_s = timeout_s
+        self._gateway = check_gateway(gateway)
+        self.sleep = sleep or time.sleep
 
     def ask(self, what: str, question: Callable[[Historical], R]) -> R:
         """Return what a free question is answered, tried again when the server is at fault.
@@ -86,10 +90,10 @@ class HistoricalApi:
             No answer, one that can't be read, or a refusal; the message begins with `what`.
         """
         tries = 1
-        while isinstance(outcome := self._try(what, tries, question), _Failure):
+        while isinstance(outcome := self._try(what, tries, question), Failure):
             if tries == _TRIES or outcome.pause_s is None:
                 raise outcome.error
-            self._sleep(outcome.pause_s)
+            self.sleep(outcome.pause_s)
             tries += 1
         return outcome
 
@@ -102,11 +106,51 @@ class HistoricalApi:
             As `ask` does. `was_refused` of either says that nothing can have been sent for it.
         """
         outcome = self._try(what, _TRIES, request)
-        if isinstance(outcome, _Failure):
+        if isinstance(outcome, Failure):
             raise outcome.error
         return outcome
 
-    def _try(self, what: str, tries: int, question: Callable[[Historical], R]) -> R | _Failure:
+    def stream(
+        self, what: str, url: str, offset: int, take: Callable[[int, bytes], None]
+    ) -> Failure | None:
+        """Give `take` the bytes of a file from `offset` on, each piece with its place; one try.
+
+        A server may begin at 0 all the same. Returns what went wrong; None if all came that it
+        said would. What `take` raises as an IfdError goes through.
+
+        Raises
+        ------
+        RequestError
+            `url` is no place that the key may be sent to.
+        """
+        check_file_url(what, url, self._gateway)
+        try:
+            self._read(url, offset, take)
+        except IfdError:
+            raise
+        except Exception as error:  # noqa: BLE001 - see `_try`
+            again = getattr(error, "http_status", None) is None
+            pause_s = _FIRST_PAUSE_S if again else _pause_before_next(error, 1)
+            return Failure(self._translated(what, error), pause_s)
+        return None
+
+    def _read(self, url: str, offset: int, take: Callable[[int, bytes], None]) -> None:
+        import requests
+
+        # as stored: a body that was packed for the way would have another length
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        auth, wait = (self._key.reveal(), ""), (self._timeout_s, self._timeout_s)
+        with requests.get(url, headers=headers, auth=auth, stream=True, timeout=wait) as answer:
+            if answer.status_code >= 400:
+                raise _RefusedError(answer)
+            place = _begin_of(answer, offset)
+            for piece in answer.iter_content(_PIECE_BYTES):
+                take(place, piece)
+                place += len(piece)
+
+    def _try(self, what: str, tries: int, question: Callable[[Historical], R]) -> R | Failure:
         """Ask once; a failure is returned, not raised: the client's error holds the request.
 
         Raised from here, ours would keep that error as its context, the key among its headers.
@@ -114,7 +158,7 @@ class HistoricalApi:
         try:
             return question(self._client)
         except Exception as error:  # noqa: BLE001 - a stranger's answer breaks the client anyhow
-            return _Failure(self._translated(what, error), _pause_before_next(error, tries))
+            return Failure(self._translated(what, error), _pause_before_next(error, tries))
 
     def _translated(self, what: str, error: Exception) -> CredentialError | RequestError:
         status = getattr(error, "http_status", None)
@@ -138,6 +182,21 @@ class HistoricalApi:
         if _is_no_answer(error):
             return RequestError(f"{what}: no answer ({text}). Check network, databento.gateway.")
         return RequestError(f"{what}: the answer can't be read ({text}). Is it Databento's?")
+
+
+class _RefusedError(Exception):
+    """A status that is none of success, with what the official client's errors have."""
+
+    def __init__(self, answer: Any) -> None:
+        self.http_status = int(answer.status_code)
+        self.headers = answer.headers
+        try:
+            self.json_body = answer.json()
+        except ValueError:
+            self.json_body = None
+        detail = self.json_body.get("detail") if isinstance(self.json_body, dict) else None
+        said = detail.get("message") if isinstance(detail, dict) else detail
+        self.message = said if isinstance(said, str) else f"HTTP {self.http_status}"
 
 
 def open_api(key: Secret, profile: Profile) -> HistoricalApi:
@@ -164,6 +223,31 @@ def check_gateway(url: str) -> str:
             f" {redact_text(url)!r}. The key is sent there: plain http would show it."
         )
     return url.rstrip("/")
+
+
+def check_file_url(what: str, url: str, gateway: str) -> None:
+    """Raise RequestError unless the key may be sent to `url`, which a server has named."""
+    try:
+        parts, own = urlsplit(url), urlsplit(gateway)
+        at_home = parts.netloc == own.netloc or (parts.hostname or "").endswith(_DOMAIN)
+        sound = parts.scheme == "https" and at_home and not parts.username
+    except ValueError:
+        sound = False
+    if not sound:
+        raise RequestError(
+            f"{what}: lies at {redact_text(url)!r}, must be https at {gateway} or {_DOMAIN[1:]}. "
+            "The key is sent there: nothing was asked for."
+        )
+
+
+def _begin_of(answer: Any, offset: int) -> int:
+    """Return where the bytes of an answer begin; raises ValueError if that isn't said right."""
+    if not offset or answer.status_code != 206:
+        return 0
+    said = str(answer.headers.get("Content-Range", ""))
+    if not said.startswith(f"bytes {offset}-"):
+        raise ValueError(f"the range from {offset} on was asked for, the answer is of {said!r}")
+    return offset
 
 
 def _case_of(error: Exception) -> str:

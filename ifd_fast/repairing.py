@@ -10,14 +10,12 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ifd_fast.budget import Guard, budget_of, ledger_of
 from ifd_fast.errors import BudgetError, DataError, RequestError
 from ifd_fast.pricing import DataRequest, Price, price, shown_ns, shown_usd
 from ifd_fast.record_gaps import find_gaps, symbols_of
 from ifd_fast.repair_checks import check_history, check_stream, find_undefined
 from ifd_fast.repair_files import SCHEMAS, Repair, write_safely
 from ifd_fast.sources import open_source
-from ifd_fast.spending import month_of
 from ifd_fast.universe import load_universe
 from ifd_kernels.layout import SECOND_NS
 
@@ -27,13 +25,14 @@ if TYPE_CHECKING:
 
     from databento import Historical
 
+    from ifd_fast.budget import Guard
     from ifd_fast.historical import HistoricalApi
     from ifd_fast.profiles import Profile
     from ifd_fast.record_gaps import Gap
     from ifd_fast.record_reader import RecordReader
     from ifd_fast.repair_files import RepairFiles
 
-__all__ = ["Need", "buy", "check_condition", "check_total", "find_needs", "finish", "price_needs"]
+__all__ = ["Need", "buy", "check_condition", "find_needs", "finish", "price_needs"]
 
 _AHEAD_NS: Final = SECOND_NS  # a record may be captured that much before its ts_event
 _BEHIND_NS: Final = 2 * SECOND_NS  # of what the next connection has too: there the two are joined
@@ -86,33 +85,6 @@ def check_condition(api: HistoricalApi, needs: Sequence[Need]) -> None:
                     "bought. History comes after the session: try again tomorrow; what stays "
                     "degraded or missing can't be repaired."
                 )
-
-
-def check_total(
-    prices: Sequence[dict[str, Price]], profile: Profile, now_ns: int, most_usd: float | None
-) -> int:
-    """Return what all of it costs, US dollars at 1e-9.
-
-    Raises
-    ------
-    BudgetError
-        It is more than `most_usd`, or than the month's budget has left.
-    """
-    total = sum(one.usd_1e9 for found in prices for one in found.values())
-    if most_usd is not None and total > round(most_usd * 1e9):
-        raise BudgetError(
-            f"The repair costs {shown_usd(total)}, more than --max-usd {most_usd:g}: nothing was "
-            "sent. Raise it, or leave the gaps: their windows stay grade F."
-        )
-    month = month_of(now_ns)
-    left = budget_of(profile).ceiling_1e9 - ledger_of(profile).total_1e9(month)
-    if total and total > left:
-        raise BudgetError(
-            f"The repair costs {shown_usd(total)}, of {month}'s budget {shown_usd(max(left, 0))} "
-            "is left: nothing was sent. Wait for next month, or raise budget.limit_usd or lower "
-            "budget.kept_usd."
-        )
-    return total
 
 
 def buy(guard: Guard, need: Need, files: RepairFiles, tell: Callable[[str], object]) -> int:

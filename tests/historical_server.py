@@ -23,6 +23,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
+from tests.historical_batch import BatchDesk
+
 __all__ = ["KEY", "Fault", "HistoricalServer", "make_certificate", "refusal", "serving"]
 
 KEY = "db-" + "Canary7" * 4 + "x"
@@ -62,6 +64,7 @@ class HistoricalServer:
     records: bytes = b""  # what timeseries.get_range sends: zstd-compressed DBN
     answer: Callable[[dict[str, str]], bytes] | None = None  # the same, by what is asked for
     clock_ahead_s: float = 0.0
+    batch: BatchDesk = field(default_factory=BatchDesk)
 
     def count(self, method: str) -> int:
         """Return how many times a method was called."""
@@ -89,7 +92,7 @@ def serving(certificate: Path) -> Iterator[HistoricalServer]:
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )
-    state.url = f"https://127.0.0.1:{server.server_address[1]}"
+    state.url = state.batch.url = f"https://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -151,6 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization") != f"Basic {sent}":
             wrong = refusal(401, "auth_authentication_failed", "Authentication failed.")
             self._send(401, wrong.body, {})
+        elif "/batch/download/" in path:
+            self._send_file(path)
+        elif method.startswith("batch."):
+            self._send(200, json.dumps(self.state.batch.answer(method, form)).encode(), {})
         elif method == "timeseries.get_range":
             made = self.state.answer
             self._send(200, self.state.records if made is None else made(form), {})
@@ -158,11 +165,23 @@ class _Handler(BaseHTTPRequestHandler):
             answer = _ANSWERS[method](self.state, form)
             self._send(200, json.dumps(answer).encode(), {})
 
+    def _send_file(self, path: str) -> None:
+        """Send a batch job's file, from where the client asks."""
+        piece = self.state.batch.open_file(path, self.headers.get("Range"))
+        self._send(piece.status, piece.body[: piece.sent], piece.headers, length=len(piece.body))
+        self.state.batch.happens(f"sent {path.rpartition('/')[2]}")
+
     def _send(
-        self, status: int, body: bytes, headers: dict[str, str], *, breaks_off: bool = False
+        self,
+        status: int,
+        body: bytes,
+        headers: dict[str, str],
+        *,
+        breaks_off: bool = False,
+        length: int | None = None,
     ) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body) if length is None else length))
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -186,7 +205,8 @@ def _size(_: HistoricalServer, form: dict[str, str]) -> int:
 def _condition(state: HistoricalServer, form: dict[str, str]) -> list[dict[str, str]]:
     first, last = (np.datetime64(form[name], "D") for name in ("start_date", "end_date"))
     days = [str(day) for day in np.arange(first, last + 1)]
-    return [{"date": d, "condition": state.conditions.get(d, "available")} for d in days]
+    said = {d: state.conditions.get(d, "available") for d in days}
+    return [{"date": d, "condition": one} for d, one in said.items() if one]
 
 
 def _resolve(state: HistoricalServer, form: dict[str, str]) -> dict[str, Any]:

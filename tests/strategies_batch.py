@@ -11,7 +11,7 @@ import zstandard
 
 from ifd_fast.dbnwriter import encode_header
 
-__all__ = ["batch_files", "day_file", "entry_of", "write_batch"]
+__all__ = ["DAY_NS", "batch_files", "day_file", "entry_of", "write_batch"]
 
 DAY_NS = 86_400_000_000_000
 

@@ -107,14 +107,15 @@ def _show(
     as_json: bool,
 ) -> str:
     """Show each gap's price; return that of all, which is within every limit."""
+    from ifd_fast.budget import check_total
     from ifd_fast.pricing import shown_usd
-    from ifd_fast.repairing import check_total
 
     if not as_json:
         for row, found in zip(rows, prices, strict=True):
             shares = ", ".join(f"{name} {one}" for name, one in found.items())
             click.echo(f"gap {row['connection']}: {row['start']} to {row['end']}: {shares}")
-    total = check_total(prices, profile, time.time_ns(), max_usd)
+    total = sum(one.usd_1e9 for found in prices for one in found.values())
+    check_total("The repair", total, profile, time.time_ns(), max_usd)
     if not as_json:
         click.echo(f"together {shown_usd(total)}")
     return shown_usd(total)
