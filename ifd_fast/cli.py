@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "replay": ("ifd_fast.commands.replay:replay", "DBN files to windows and signals."),
     "rescore": ("ifd_fast.commands.rescore:rescore", "Months of recordings to signals, again."),
     "simulate": ("ifd_fast.commands.simulate:simulate", "Write a synthetic market as DBN files."),
+    "sweep": ("ifd_fast.commands.sweep:sweep", "Try thresholds on a re-scoring."),
     "verify": ("ifd_fast.commands.verify:verify", "Check what runs promise."),
     "warm-up": ("ifd_fast.commands.warm_up:warm_up", "Compile all kernels into the cache."),
 }

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
     from ifd_fast.histories import StoreHistory
 
-__all__ = ["FileHasher", "Recording", "differing_keys", "digest_file", "open_recording"]
+__all__ = [
+    "FileHasher",
+    "Recording",
+    "differing_keys",
+    "digest_file",
+    "open_recording",
+    "recorded_settings",
+]
 
 _BLOCK_BYTES: Final = 1 << 22
 _ID_DIGITS: Final = 12  # of the rules' digest, in a signal's id
@@ -121,7 +128,7 @@ class Recording:
     @property
     def recorded_profile(self) -> Profile | None:
         """The settings of the run that is recorded, None if there is none."""
-        return None if not self.document else _recorded_settings(self.document).profile
+        return None if not self.document else recorded_settings(self.document).profile
 
     def changed_files(self) -> list[str]:
         """Return what is wrong with the record: a sentence for each file that isn't as it was."""
@@ -176,7 +183,7 @@ def open_recording(
         recording = Recording(tuple(record), load_settings(profile), baselines)
     else:
         document = _read_document(Path(run))
-        settings = load_settings(profile) if profile else _recorded_settings(document)
+        settings = load_settings(profile) if profile else recorded_settings(document)
         store = document.get("baselines_store")
         recording = Recording(
             tuple(record) or tuple(Path(one["name"]) for one in document["files"]),
@@ -217,8 +224,11 @@ def _read_document(run: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _recorded_settings(document: dict[str, Any]) -> Settings:
-    """Return the settings of the run, whatever the profile of that name says by now."""
+def recorded_settings(document: dict[str, Any]) -> Settings:
+    """Return the settings that a run's document records, whatever its profile says by now.
+
+    Raises DataError if they are of another version, or were edited.
+    """
     values = {
         name: document["settings"].get(key.section, {}).get(key.key) for name, key in KEYS.items()
     }

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from ifd_fast.commands.startup import start
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ifd_fast.rescore_run import Progress
+from ifd_fast.commands.startup import stage_bar, start
 
 __all__ = ["rescore"]
 
@@ -61,7 +55,7 @@ def rescore(
     request = Request(
         _list_files(sources), out, settings, baselines, workers, cluster, resume=resume
     )
-    with _bar(quiet=quiet or as_json) as progress:
+    with stage_bar(_TITLES, quiet=quiet or as_json) as progress:
         result = run(request, progress)
     if as_json:
         import json
@@ -93,36 +87,6 @@ def _list_files(sources: tuple[Path, ...]) -> tuple[Path, ...]:
 def _is_data(path: Path) -> bool:
     names = (".mbo.dbn", ".definition.dbn", ".status.dbn")
     return path.name.removesuffix(".zst").endswith(names)
-
-
-@contextmanager
-def _bar(*, quiet: bool) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda *_: None
-        return
-    columns = (
-        TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(_TITLES[stage], total=total)
-            bar.update(tasks[stage], completed=done, total=total)
-
-        yield show
 
 
 def _show(report: dict[str, Any], notes: list[str]) -> None:
