@@ -1,4 +1,4 @@
-"""Sources of market data by name: files, folders, globs, batch folders; what is in each.
+"""Sources of market data by name: files, folders, globs, URLs, batch folders; what is in each.
 
 Nothing is taken by its name alone: a file's kind is what its header says. What a batch folder's
 manifest lists is held to its size and SHA-256. What can't be used, and what nobody knows, is named.
@@ -21,8 +21,9 @@ from ifd_fast.batch_folders import (
     read_conditions,
     read_manifest,
 )
-from ifd_fast.errors import DataError, IfdError
+from ifd_fast.errors import DataError, IfdError, UsageError
 from ifd_fast.recordings import digest_file
+from ifd_fast.remote_files import RemoteFile, Store, is_url, shown_url
 from ifd_fast.sources import open_source
 
 __all__ = ["Fault", "Findings", "SourceFile", "find_sources"]
@@ -85,12 +86,15 @@ class Findings:
 def find_sources(
     sources: Sequence[str | os.PathLike[str]],
     *,
+    cache: Path | None = None,
     digest: Callable[[Path], str] = digest_file,
 ) -> Findings:
-    """Return the DBN files of `sources`: files, folders with all below them, globs.
+    """Return the DBN files of `sources`: files, folders with all below them, globs, URLs of those.
 
     Parameters
     ----------
+    cache
+        Folder for copies of what lies elsewhere (`remote_files`): each is brought once.
     digest
         Gives a file's SHA-256, 64 hex digits; stands in where one is known already.
 
@@ -98,15 +102,19 @@ def find_sources(
     ------
     DataError
         A source isn't there, a glob matches nothing, or nothing of all that is DBN.
+    UsageError
+        A URL's kind is unknown, or there is no `cache` for it.
     """
     search = _Search(digest)
-    for source in sources:
-        _search_local(search, os.fspath(source))
+    for one in sources:
+        source = os.fspath(one)
+        if is_url(source):
+            _search_remote(search, source, cache)
+        else:
+            _search_local(search, source.removeprefix("file://"))
     if not search.files and not search.faults:
-        raise DataError(
-            f"There is no DBN file in {', '.join(map(str, sources)) or 'no source at all'}: files "
-            "must end in .dbn or .dbn.zst."
-        )
+        names = ", ".join(_shown(one) for one in sources) or "no source at all"
+        raise DataError(f"There is no DBN file in {names}: files must end in .dbn or .dbn.zst.")
     return Findings(
         tuple(search.files.values()),
         tuple(search.faults),
@@ -125,11 +133,14 @@ class _Search:
         self.conditions: dict[str, str] = {}
         self._digest = digest
         self._manifests: dict[Path, dict[str, ListedFile] | None] = {}
+        self.lost: set[Path] = set()  # copies that couldn't be made: faults already
+        self.shown: dict[Path, str] = {}  # folders, where messages call them otherwise
         self._unreadable: set[Path] = set()  # folders whose files can't be checked
 
     def folder(self, folder: Path, names: Iterable[str], shown: str) -> None:
         """Take the files `names` of one folder, which messages call `shown`."""
         present = set(names)
+        self.shown[folder] = shown
         for name in sorted(present):
             self.pick(folder / name, f"{shown}/{name}")
         for name in sorted(set(self._listed(folder) or ()) - present):
@@ -137,6 +148,8 @@ class _Search:
 
     def pick(self, path: Path, shown: str) -> None:
         """Take one file that nobody named, if it is data by its name and its folder's manifest."""
+        if path in self.lost:
+            return
         listed = self._listed(path.parent)
         if path.name in SUPPORT:
             self._check_support(path, (listed or {}).get(path.name), shown)
@@ -149,7 +162,7 @@ class _Search:
         """Take one file, held to its folder's manifest if that lists it."""
         place, folder = path.resolve(), path.parent
         listed = (self._listed(folder) or {}).get(path.name)
-        if place in self.files or folder in self._unreadable:
+        if place in self.files or folder in self._unreadable or path in self.lost:
             return
         try:
             if listed is not None:
@@ -173,7 +186,7 @@ class _Search:
                     self.conditions |= {d: one for d, one in days.items() if one != "available"}
             except DataError as error:
                 self._unreadable.add(folder)
-                self.faults.append(Fault(str(folder), str(error)))
+                self.faults.append(Fault(self.shown.get(folder, str(folder)), str(error)))
         return self._manifests[folder]
 
     def _check_support(self, path: Path, listed: ListedFile | None, shown: str) -> None:
@@ -221,6 +234,54 @@ def _search_folder(search: _Search, folder: Path) -> None:
     for place, folders, names in os.walk(folder):
         folders.sort()
         search.folder(Path(place), names, place)
+
+
+def _search_remote(search: _Search, source: str, cache: Path | None) -> None:
+    """Bring what may be data, or says something of it, and look at the copies."""
+    if cache is None:
+        raise UsageError(f"{shown_url(source)}: needs a folder for copies, and none was named.")
+    store = Store(source, cache)
+    by_folder: dict[str, list[RemoteFile]] = {}
+    for one in store.files():
+        by_folder.setdefault(one.folder, []).append(one)
+    for folder, ones in by_folder.items():
+        place = store.copy_folder(folder)
+        search.shown[place] = store.shown_of(ones[0]).rpartition("/")[0]
+        beside = [] if store.is_folder else store.beside(folder, (MANIFEST, CONDITION))
+        brought = _bring(search, store, [*ones, *beside])
+        for name in {MANIFEST, CONDITION} - brought:
+            (place / name).unlink(missing_ok=True)  # of a time when the store had one
+        if store.is_folder:
+            search.folder(place, [one.name for one in ones], search.shown[place])
+        else:
+            for one in ones:
+                take = search.pick if "*" in source else search.file
+                take(place / one.name, store.shown_of(one))
+        bad = {fault.name for fault in search.faults}
+        for one in ones:
+            if store.shown_of(one) in bad:
+                (place / one.name).unlink(missing_ok=True)  # to be brought again, once mended
+
+
+def _bring(search: _Search, store: Store, files: list[RemoteFile]) -> set[str]:
+    """Bring what is worth it; return the names that are here. What can't be had is a fault."""
+    brought = set()
+    for one in files:
+        is_named = len(files) == 1 and not store.is_folder
+        if not is_named and not one.name.endswith(_SUFFIXES) and one.name not in SUPPORT:
+            continue
+        try:
+            store.bring(one)
+            brought.add(one.name)
+        except DataError as error:
+            search.faults.append(Fault(store.shown_of(one), str(error)))
+            search.lost.add(store.copy_folder(one.folder) / one.name)
+    return brought
+
+
+def _shown(source: str | os.PathLike[str]) -> str:
+    text = os.fspath(source)
+    return shown_url(text) if is_url(text) else text
 
 
 def _kind_of(path: Path) -> Kind:
