@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "config": ("ifd_fast.commands.config:config", "Show and check the settings in force."),
     "cost": ("ifd_fast.commands.cost:cost", "What Databento was paid, and what could be saved."),
     "demo": ("ifd_fast.commands.demo:demo", "Simulate, replay, find: in about a minute."),
+    "diff": ("ifd_fast.commands.diff:diff", "What two runs found differently, and why."),
     "doctor": ("ifd_fast.commands.doctor:doctor", "Check machine, settings, data and key."),
     "evaluate": ("ifd_fast.commands.evaluate:evaluate", "Signals against planted truth."),
     "explain": ("ifd_fast.commands.explain:explain", "Rebuild a signal from the record."),
