@@ -69,12 +69,15 @@ class Findings:
         Names of other files in folders: not looked at, not taken.
     conditions
         ISO dates that a batch folder calls other than `available`, and what it calls them.
+    left
+        Folders that were left alone.
     """
 
     files: tuple[SourceFile, ...]
     faults: tuple[Fault, ...] = ()
     unknown: tuple[str, ...] = ()
     conditions: dict[str, str] = field(default_factory=dict)
+    left: tuple[Path, ...] = ()
 
     def require_whole(self) -> None:
         """Raise DataError if there are faults, naming each."""
@@ -88,6 +91,7 @@ def find_sources(
     *,
     cache: Path | None = None,
     digest: Callable[[Path], str] = digest_file,
+    leave: Callable[[Path], bool] = lambda _: False,
 ) -> Findings:
     """Return the DBN files of `sources`: files, folders with all below them, globs, URLs of those.
 
@@ -97,22 +101,24 @@ def find_sources(
         Folder for copies of what lies elsewhere (`remote_files`): each is brought once.
     digest
         Gives a file's SHA-256, 64 hex digits; stands in where one is known already.
+    leave
+        Says of a local folder below a source that it is something else: not looked into.
 
     Raises
     ------
     DataError
-        A source isn't there, a glob matches nothing, or nothing of all that is DBN.
+        A source isn't there, a glob matches nothing, or nothing of all that is DBN or left.
     UsageError
         A URL's kind is unknown, or there is no `cache` for it.
     """
-    search = _Search(digest)
+    search = _Search(digest, leave)
     for one in sources:
         source = os.fspath(one)
         if is_url(source):
             _search_remote(search, source, cache)
         else:
             _search_local(search, source.removeprefix("file://"))
-    if not search.files and not search.faults:
+    if not search.files and not search.faults and not search.left:
         names = ", ".join(_shown(one) for one in sources) or "no source at all"
         raise DataError(f"There is no DBN file in {names}: files must end in .dbn or .dbn.zst.")
     return Findings(
@@ -120,13 +126,16 @@ def find_sources(
         tuple(search.faults),
         tuple(search.unknown),
         dict(sorted(search.conditions.items())),
+        tuple(search.left),
     )
 
 
 class _Search:
     """Files by the place they lie at, faults, unknown files and conditions as they are found."""
 
-    def __init__(self, digest: Callable[[Path], str]) -> None:
+    def __init__(self, digest: Callable[[Path], str], leave: Callable[[Path], bool]) -> None:
+        self.leave = leave
+        self.left: list[Path] = []
         self.files: dict[Path, SourceFile] = {}
         self.faults: list[Fault] = []
         self.unknown: list[str] = []
@@ -232,7 +241,9 @@ def _search_local(search: _Search, source: str) -> None:
 
 def _search_folder(search: _Search, folder: Path) -> None:
     for place, folders, names in os.walk(folder):
-        folders.sort()
+        left = {name for name in folders if search.leave(Path(place, name))}
+        search.left.extend(Path(place, name) for name in sorted(left))
+        folders[:] = sorted(set(folders) - left)
         search.folder(Path(place), names, place)
 
 

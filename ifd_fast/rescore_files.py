@@ -138,6 +138,14 @@ class RescoreFolder:
         self.write("inputs.json", known)
         return found
 
+    def digest_of(self, path: Path) -> str:
+        """Return the SHA-256 of a file, without reading it if it stands as `inputs.json` has it."""
+        status = path.stat()
+        kept = (self.read("inputs.json") or {}).get(str(path.resolve()))
+        if kept is not None and kept[:2] == [status.st_size, status.st_mtime_ns]:
+            return str(kept[2])
+        return digest_file(path)
+
     def adopt(self, other: RescoreFolder) -> None:
         """Take over what another run sealed: links to its files, or copies where none can be."""
         for name in ("sealed", "units"):

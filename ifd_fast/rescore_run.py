@@ -50,6 +50,10 @@ class Request:
         A store of history; None: the sessions of this run are each other's.
     cluster
         Address of a Dask scheduler whose workers see the same files; None: processes here.
+    refused
+        Names of sources that can't be used, each with the reason: reported as set aside.
+    notes
+        What else is to be said of the sources.
     """
 
     sources: tuple[Path, ...]
@@ -59,6 +63,8 @@ class Request:
     workers: int = 1
     cluster: str | None = None
     resume: bool = False
+    refused: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -103,8 +109,8 @@ class _Run:
         self.profile = request.settings.profile
         self.root = load_universe(self.profile.universe).root
         self.workers = Workers(request.workers, request.cluster)
-        self.notes: list[str] = []
-        self.failed: list[dict[str, str]] = []
+        self.notes = list(request.notes)
+        self.failed = [{"unit": name, "error": reason} for name, reason in request.refused]
 
     def run(self) -> Result:
         if self.folder.is_unfinished and not self.request.resume:

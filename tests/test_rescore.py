@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import polars as pl
 import pytest
 
@@ -135,6 +136,25 @@ def test_a_damaged_day_is_set_aside(tmp_path: Path) -> None:
     done = invoke("rescore", *files, "--out", tmp_path / "other", "--profile", "ifd_v3_testing")
     assert done.code == 3
     assert failed["unit"] in done.output
+
+
+def test_a_store_gives_what_files_give(tmp_path: Path) -> None:
+    """From a URL, through copies, a session is the same; a file that can't be used is set aside."""
+    store = fsspec.filesystem("memory")
+    first = min(market().glob("*.mbo.dbn")).name.partition(".")[0]
+    try:
+        for path in market().glob(f"{first}.*.dbn*"):
+            store.pipe(f"/recorded/{path.name}", path.read_bytes())
+        store.pipe("/recorded/other.mbo.dbn", b"nothing of the kind")
+        out = tmp_path / "out"
+        done = invoke("rescore", "memory://recorded", "--out", out, "--profile", "ifd_v3_testing")
+    finally:
+        store.rm("/recorded", recursive=True)
+    assert done.code == 3
+    assert "memory://recorded/other.mbo.dbn" in done.output
+    (session,) = report(out)["sessions"]
+    assert session["rows_digest"] == report(clean())["sessions"][0]["rows_digest"]
+    assert report(out)["failed"][0]["unit"] == "memory://recorded/other.mbo.dbn"
 
 
 def test_only_what_changed_is_done_again(tmp_path: Path) -> None:

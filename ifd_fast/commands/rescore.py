@@ -15,7 +15,7 @@ _TITLES = {"seal": "(a) sealing", "fold": "baselines", "score": "(b) scoring"}
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the run.")
 @click.option("--profile", help="A packaged profile's name or a file (ifd config show).")
 @click.option(
@@ -25,22 +25,28 @@ _TITLES = {"seal": "(a) sealing", "fold": "baselines", "score": "(b) scoring"}
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option("--cluster", metavar="ADDRESS", help="Dask scheduler to run on, tcp://host:port.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Folder for copies of sources from URLs. Default: `sources` in --out.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a run that did not end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar, no summary.")
 def rescore(
-    sources: tuple[Path, ...],
+    sources: tuple[str, ...],
     out: Path,
     profile: str | None,
     baselines: Path | None,
     workers: int,
     cluster: str | None,
+    cache: Path | None,
     *,
     resume: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Score SOURCES again: DBN files, folders of them, records of `ifd live`, earlier results.
+    """Score SOURCES again: DBN files, folders, globs, URLs, records of `ifd live`, earlier results.
 
     Stage (a) plays each unit of files once and seals its sessions; stage (b) scores every session
     against those before it. What was finished with the same inputs, code and settings is kept, so
@@ -48,13 +54,17 @@ def rescore(
     as the only SOURCE of a new one. A file that can't be used is set aside and named at the end
     (exit code 3).
     """
+    from ifd_fast.rescore_files import RescoreFolder
     from ifd_fast.rescore_run import Request
     from ifd_fast.rescore_run import rescore as run
+    from ifd_fast.rescore_sources import choose_sources
 
     settings = start(profile)
+    chosen = choose_sources(sources, RescoreFolder(out), cache or out / "sources")
     request = Request(
-        _list_files(sources), out, settings, baselines, workers, cluster, resume=resume
-    )
+        chosen.paths, out, settings, baselines, workers, cluster, resume=resume,
+        refused=chosen.refused, notes=chosen.notes,
+    )  # fmt: skip
     with stage_bar(_TITLES, quiet=quiet or as_json) as progress:
         result = run(request, progress)
     if as_json:
@@ -67,26 +77,7 @@ def rescore(
         from ifd_fast.errors import DataError
 
         names = "\n".join(f"  {one['unit']}: {one['error']}" for one in result.failed)
-        raise DataError(f"{len(result.failed)} units were set aside:\n{names}")
-
-
-def _list_files(sources: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Return the files of plain folders, and everything else as it is."""
-    from ifd_fast.units import is_record
-
-    files: list[Path] = []
-    for source in sources:
-        if source.is_dir() and not is_record(source) and not (source / "rescore.json").is_file():
-            found = sorted(path for path in source.rglob("*") if _is_data(path))
-            files.extend(found)
-        else:
-            files.append(source)
-    return tuple(files)
-
-
-def _is_data(path: Path) -> bool:
-    names = (".mbo.dbn", ".definition.dbn", ".status.dbn")
-    return path.name.removesuffix(".zst").endswith(names)
+        raise DataError(f"{len(result.failed)} sources were set aside:\n{names}")
 
 
 def _show(report: dict[str, Any], notes: list[str]) -> None:
