@@ -23,10 +23,18 @@ from ifd_fast.errors import AlreadyRunningError, DataError, IfdError, UsageError
 from ifd_fast.pricing import DataRequest
 from ifd_fast.repair_files import write_safely
 
-__all__ = ["FETCH", "FetchFolder", "FetchPlan", "JobNote", "open_fetch"]
+__all__ = [
+    "FETCH",
+    "LOCK",
+    "FetchFolder",
+    "FetchPlan",
+    "JobNote",
+    "open_fetch",
+    "unfinished_schemas",
+]
 
 FETCH: Final = "fetch.json"
-_LOCK: Final = ".lock"
+LOCK: Final = ".lock"
 _VERSION: Final = 1
 _EPOCH: Final = dt.date(1970, 1, 1)
 _DAY_NS: Final = 86_400_000_000_000
@@ -113,6 +121,20 @@ class FetchFolder:
         return folder
 
 
+def unfinished_schemas(folder: Path) -> list[str]:
+    """Return the schemas of a folder's fetch that are not all here; none without a fetch.
+
+    Raises
+    ------
+    DataError
+        `fetch.json` can't be read.
+    """
+    if not (folder / FETCH).is_file():
+        return []
+    notes = _read(folder / FETCH)
+    return [one for one in notes.plan.schemas if one not in notes.jobs or not notes.jobs[one].done]
+
+
 @contextlib.contextmanager
 def open_fetch(path: Path, plan: FetchPlan | None, *, resume: bool) -> Iterator[FetchFolder]:
     """Hold a fetch's folder; a new one has `plan`, one to go on with must have it too, if given.
@@ -149,7 +171,7 @@ def open_fetch(path: Path, plan: FetchPlan | None, *, resume: bool) -> Iterator[
 def _held(path: Path) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / _LOCK).open("w")
+        lock = (path / LOCK).open("w")
     except OSError as error:
         raise UsageError(
             f"`--out` must be a folder that can be written, was {str(path)!r}: {error.strerror}."

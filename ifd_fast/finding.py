@@ -22,6 +22,7 @@ from ifd_fast.batch_folders import (
     read_manifest,
 )
 from ifd_fast.errors import DataError, IfdError, UsageError
+from ifd_fast.fetch_files import FETCH, LOCK, unfinished_schemas
 from ifd_fast.recordings import digest_file
 from ifd_fast.remote_files import RemoteFile, Store, is_url, shown_url
 from ifd_fast.sources import open_source
@@ -150,6 +151,9 @@ class _Search:
         """Take the files `names` of one folder, which messages call `shown`."""
         present = set(names)
         self.shown[folder] = shown
+        if FETCH in present:
+            self._check_fetch(folder, shown)
+            present -= {FETCH, LOCK}
         for name in sorted(present):
             self.pick(folder / name, f"{shown}/{name}")
         for name in sorted(set(self._listed(folder) or ()) - present):
@@ -197,6 +201,17 @@ class _Search:
                 self._unreadable.add(folder)
                 self.faults.append(Fault(self.shown.get(folder, str(folder)), str(error)))
         return self._manifests[folder]
+
+    def _check_fetch(self, folder: Path, shown: str) -> None:
+        """Say of a fetch that it isn't finished: what isn't there yet is in no manifest."""
+        try:
+            missing = unfinished_schemas(folder)
+        except DataError as error:
+            self.faults.append(Fault(f"{shown}/{FETCH}", str(error)))
+            return
+        if missing:
+            reason = f"{', '.join(missing)} did not come whole. Go on by `ifd fetch --resume`."
+            self.faults.append(Fault(f"{shown}/{FETCH}", reason))
 
     def _check_support(self, path: Path, listed: ListedFile | None, shown: str) -> None:
         try:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.strategies_batch import DAY_NS, batch_files, entry_of
+from tests.strategies_batch import DAY_NS, Content, batch_files, entry_of
 
 __all__ = ["BatchDesk", "Piece"]
 
@@ -36,6 +36,7 @@ class BatchDesk:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     looks_until_done: int = 1  # at a job's details, before it is done
     last_state: str = "done"
+    content: Content | None = None  # of each day's file; else a header alone
     padding: int = 0  # bytes that each day's file has more
     file_url: str = ""  # where files lie; else here
     cuts: dict[str, int] = field(default_factory=dict)  # by file: answers cut in the middle
@@ -78,7 +79,9 @@ class BatchDesk:
         first, end = (_day_of(form[name]) for name in ("start", "end"))
         days = [first + dt.timedelta(days=number) for number in range((end - first).days)]
         days = [day for day in days if day.weekday() != 5]
-        self.files[job_id] = batch_files(job_id, form["schema"], days, padding=self.padding)
+        self.files[job_id] = batch_files(
+            job_id, form["schema"], days, padding=self.padding, content=self.content
+        )
         now = dt.datetime.now(dt.UTC)
         self.jobs[job_id] = {
             **{name: form[name] for name in ("dataset", "symbols", "schema", "stype_in")},

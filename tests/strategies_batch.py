@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import zstandard
 
 from ifd_fast.dbnwriter import encode_header
 
-__all__ = ["DAY_NS", "batch_files", "day_file", "entry_of", "write_batch"]
+__all__ = ["DAY_NS", "Content", "batch_files", "day_file", "entry_of", "write_batch"]
 
+Content: TypeAlias = Callable[[str, dt.date], bytes | None]
 DAY_NS = 86_400_000_000_000
 
 
@@ -35,9 +38,14 @@ def entry_of(name: str, data: bytes) -> dict[str, object]:
 
 
 def batch_files(
-    job_id: str, schema: str, days: list[dt.date], condition: str = "available", padding: int = 0
+    job_id: str,
+    schema: str,
+    days: list[dt.date],
+    condition: str = "available",
+    padding: int = 0,
+    content: Content | None = None,
 ) -> dict[str, bytes]:
-    """Return the files of a job of consecutive days, its manifest among them."""
+    """Return the files of a job, its manifest among them; `content` gives days' files, or none."""
     said = [{"date": str(day), "condition": condition, "last_modified_date": None} for day in days]
     files = {
         "metadata.json": json.dumps({"version": 1, "job_id": job_id}).encode(),
@@ -45,8 +53,9 @@ def batch_files(
         "symbology.json": b"{}",
     }
     for day in days:
-        name = f"glbx-mdp3-{day:%Y%m%d}.{schema}.dbn.zst"
-        files[name] = day_file(schema, day, padding)
+        data = content(schema, day) if content else day_file(schema, day, padding)
+        if data is not None:
+            files[f"glbx-mdp3-{day:%Y%m%d}.{schema}.dbn.zst"] = data
     listed = [entry_of(name, data) for name, data in files.items()]
     files["manifest.json"] = json.dumps({"job_id": job_id, "files": listed}).encode()
     return files

@@ -74,6 +74,7 @@ class Place(NamedTuple):
         assert self.is_settled
         found = find_sources([self.out])
         found.require_whole()
+        assert found.unknown == ()
         assert sorted(one.kind for one in found.files) == sorted(wanted * 2)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ifd_fast.finding import find_sources
-from tests.historical_server import Fault, HistoricalServer
+from tests.historical_server import KEY, Fault, HistoricalServer, refusal
 from tests.strategies_fetch import DAYS, MBO, PARENTS, SCHEMAS, Place, make_place
 
 pytestmark = [pytest.mark.border, pytest.mark.usefixtures("logging_put_back")]
@@ -53,6 +53,19 @@ def test_what_doesnt_heal_is_gone_on_with(place: Place, method: str) -> None:
         assert any(one.name.endswith(MBO) for one in find_sources([place.out]).faults)
     place.server.faults.clear()
     assert place.fetch("--resume", "--yes").code == 0
+    place.check_whole()
+
+
+def test_a_key_that_is_refused_later_is_told(place: Place) -> None:
+    """A key that is taken back once the job is paid is exit code 5; another one goes on."""
+    place.server.faults[MBO] = refusal(401, "auth_authentication_failed", f"No {KEY}.")
+    done = place.first()
+    assert (done.code, "not accepted" in done.output) == (5, True), done.output
+    (unfinished, *_) = find_sources([place.out]).faults
+    assert unfinished.name == str(place.out / "fetch.json")
+    assert "mbo did not come whole" in unfinished.reason
+    place.server.faults.clear()
+    assert place.fetch("--resume").code == 0
     place.check_whole()
 
 

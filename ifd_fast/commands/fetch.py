@@ -67,13 +67,11 @@ def fetch(
         plan = _plan(settings.profile, first, last, parents, schemas)
     with _opened(out, plan, resume=resume, dry_run=dry_run) as folder:
         api = _open_api(settings.profile)
-        _show_prices(api, folder, settings.profile, max_usd, partial=partial)
+        is_to_pay = _show_prices(api, folder, settings.profile, max_usd, partial=partial)
         if dry_run:
             return
-        if not yes:
-            click.confirm(
-                "Buy it?" if len(folder.jobs) < len(folder.plan.schemas) else "Go on?", abort=True
-            )
+        if is_to_pay and not yes:
+            click.confirm("Buy it?", abort=True)
         folder.write()
         with _told() as teller:
             _run(api, folder, settings.profile, teller)
@@ -133,8 +131,8 @@ def _show_prices(
     max_usd: float | None,
     *,
     partial: bool,
-) -> None:
-    """Show what is left to be paid, which is within every limit."""
+) -> bool:
+    """Show what is left to be paid, which is within every limit; return whether there is any."""
     from ifd_fast.budget import check_total, ledger_of
     from ifd_fast.fetching import check_days, price_plan
     from ifd_fast.pricing import shown_usd
@@ -142,7 +140,7 @@ def _show_prices(
     prices = price_plan(api, folder, ledger_of(profile))
     if not prices:
         click.echo("nothing is left to be paid")
-        return
+        return False
     plan = folder.plan
     click.echo(f"{plan.dataset}, {len(plan.parents)} parents, {plan.first} to {plan.last}")
     for day, condition in check_days(api, plan, partial=partial).items():
@@ -152,6 +150,7 @@ def _show_prices(
     total = sum(one.usd_1e9 for one in prices.values())
     click.echo(f"together {shown_usd(total)}")
     check_total("The fetch", total, profile, time.time_ns(), max_usd)
+    return True
 
 
 def _run(api: HistoricalApi, folder: FetchFolder, profile: Profile, teller: Teller) -> None:
