@@ -258,7 +258,9 @@ def _search_folder(search: _Search, folder: Path) -> None:
     for place, folders, names in os.walk(folder):
         left = {name for name in folders if search.leave(Path(place, name))}
         search.left.extend(Path(place, name) for name in sorted(left))
-        folders[:] = sorted(set(folders) - left)
+        linked = {name for name in folders if Path(place, name).is_symlink()} - left
+        search.unknown.extend(str(Path(place, name)) for name in sorted(linked))  # may be a ring
+        folders[:] = sorted(set(folders) - left - linked)
         search.folder(Path(place), names, place)
 
 

@@ -36,6 +36,7 @@ class BatchDesk:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     looks_until_done: int = 1  # at a job's details, before it is done
     last_state: str = "done"
+    billed_usd: float | None = None  # what a job that is done says it cost
     content: Content | None = None  # of each day's file; else a header alone
     padding: int = 0  # bytes that each day's file has more
     file_url: str = ""  # where files lie; else here
@@ -114,7 +115,7 @@ class BatchDesk:
             job["looks"] += 1
             job |= {"state": "processing", "progress": 40}
         else:
-            job |= {"state": self.last_state, "progress": 100}
+            job |= {"state": self.last_state, "progress": 100, "cost_usd": self.billed_usd}
         return job
 
     def _list_files(self, form: dict[str, str]) -> object:

@@ -124,6 +124,20 @@ def test_a_job_that_ended_otherwise_is_told(place: Place, state: str, message: s
     assert "GLBX-20250612-" in done.output
 
 
+def test_a_job_is_waited_for_ever_less_often(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits grow from seconds to a minute; a job that was billed otherwise than priced is told."""
+    pauses: list[float] = []
+    monkeypatch.setattr("ifd_fast.historical.time.sleep", pauses.append)
+    place.server.batch.looks_until_done = 12
+    place.server.batch.billed_usd = 3.0
+    done = place.first()
+    assert done.code == 0
+    assert "billed $3.00, priced $2.00" in done.output
+    assert len(pauses) == 12
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (2.0, 60.0)
+
+
 def test_a_broken_download_goes_on_where_it_broke(place: Place) -> None:
     """Half a file came: the rest is asked for by range, and the whole is right."""
     place.server.batch.padding = 300_000

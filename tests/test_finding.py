@@ -75,6 +75,14 @@ def test_files_globs_and_folders_take_each_file_once(folder: Path) -> None:
     assert names(deep) == [("mbo", "capture.dbn")]
 
 
+def test_a_linked_folder_is_named_not_followed(folder: Path) -> None:
+    """A link to a folder could lead round in a ring: below a source it is unknown."""
+    (folder / "live" / "ring").symlink_to(folder)
+    found = find_sources([folder])
+    assert str(folder / "live" / "ring") in found.unknown
+    assert len(found.files) == 6
+
+
 def test_what_is_named_is_looked_into_whatever_its_name(folder: Path) -> None:
     """A file that is named itself is taken by its header, though its name says nothing."""
     found = find_sources([folder / "late.mbo.dbn.zst.part"])
