@@ -216,6 +216,21 @@ def live(folder: Path) -> list[dict[str, Any]]:
 
 
 @row
+def rescoring(folder: Path) -> list[dict[str, Any]]:
+    """Measure both stages of a re-scoring, over two W1 sessions and over sixty light ones."""
+    from bench.rescore_numbers import measure_rescoring
+
+    raw = [one for one in workload(folder, "w1", RECORDS) if one != "--definitions"]
+    out = folder / "w1-twice"
+    run_ifd(
+        "simulate", "--preset", "w1", "--records", str(RECORDS), "--sessions", "2", "--out",
+        str(out), "--compress",
+    )  # fmt: skip
+    packed = sorted(map(str, out.glob("*.dbn.zst")))
+    return [fact(*one) for one in measure_rescoring(raw, packed, folder)]
+
+
+@row
 def linear(folder: Path) -> list[dict[str, Any]]:
     """Measure cost per record at 1, 10 and 100 M records, and the memory it took."""
     costs, peaks = [], []

@@ -39,6 +39,7 @@ from ifd_kernels.rescoring import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -46,8 +47,9 @@ if TYPE_CHECKING:
     from ifd_fast.baseline_estimates import Arrays
     from ifd_fast.calendar import Sessions
     from ifd_fast.profiles import Profile
+    from ifd_kernels.score_state import Score
 
-__all__ = ["SealedSession", "read_sealed", "score_sealed"]
+__all__ = ["SealedSession", "Walk", "mend_score", "read_sealed", "score_sealed"]
 
 _NUMBERS: Final = tuple(name for name in IDENTITY.names or () if name != "halted")
 _NS: Final = pl.Datetime("ns", "UTC")
@@ -131,67 +133,95 @@ def score_sealed(
 
     `arrays`: the baselines as they stood at its open, None without history.
     """
-    again = _Again(sealed, arrays, profile, sessions)
-    for change in sealed.changes:
-        again.score_to(int(change["before_ns"]) - 1, int(change["number"]))
-        again.apply(change)
-    again.score_to(sealed.stop_ns, len(sealed.rows))
-    return again.take()
+    found = [pl.DataFrame(schema=SIGNAL_SCHEMA)]
+    walk = Walk(sealed, arrays, profile)
+    for _ in walk.steps():
+        signals = take_signals(walk.score)
+        if len(signals):
+            found.append(build_signals(signals, walk.names, sessions, profile.rules_digest))
+    return pl.concat(found)
 
 
-class _Again:
-    """A scorer, and where it stands in a sealed session."""
+class Walk:
+    """A scorer that walks through a sealed session, for a purpose of `rescoring.FOR_*`.
+
+    Attributes
+    ----------
+    score
+        Where it stands.
+    names
+        Who each slot is by now, a frame of one line a slot.
+    change
+        The last change that was applied.
+    """
 
     def __init__(
-        self, sealed: SealedSession, arrays: Arrays | None, profile: Profile, sessions: Sessions
+        self,
+        sealed: SealedSession,
+        arrays: Arrays | None,
+        profile: Profile,
+        purpose: int = FOR_SIGNALS,
     ) -> None:
-        self._sealed, self._arrays, self._sessions = sealed, arrays, sessions
-        slots = max(int(change["slots"]) for change in sealed.changes)
-        self._rules_digest = profile.rules_digest
-        self._score = allocate_score(profile, slots)
-        self._identities = np.zeros(slots, IDENTITY)
+        """Stand before the session."""
+        self._sealed, self._arrays, self._purpose = sealed, arrays, purpose
+        self.slots = max(int(change["slots"]) for change in sealed.changes)
+        self.score = allocate_score(profile, self.slots)
+        self.change: dict[str, Any] = {}
+        self._identities = np.zeros(self.slots, IDENTITY)
         self._identities["strike_1e9"] = UNDEF_PRICE
-        self._names = _no_names(slots)
+        self._names = _no_names(self.slots)
         self._futures: dict[int, str] = {}
-        self._touch = np.zeros(slots, TOUCH)
+        self._touch = np.zeros(self.slots, TOUCH)
         self._tally = allocate_tally(1)
         self._progress = np.zeros(PLACES, np.int64)
-        self._found = [pl.DataFrame(schema=SIGNAL_SCHEMA)]
 
-    def take(self) -> pl.DataFrame:
-        """Return all signals found."""
-        return pl.concat(self._found)
+    @property
+    def names(self) -> pl.DataFrame:
+        """Who each slot is by now."""
+        return self._names.drop("slot")
 
-    def score_to(self, stop_ns: int, row: int) -> None:
+    def steps(self) -> Iterator[None]:
+        """Yield before each change, and at the end: what was found so far is to be taken then.
+
+        After a step, its `change` (empty at the end) is applied.
+        """
+        for change in self._sealed.changes:
+            self._score_to(int(change["before_ns"]) - 1, int(change["number"]))
+            self.change = change
+            yield
+            self._apply(change)
+        self._score_to(self._sealed.stop_ns, len(self._sealed.rows))
+        self.change = {}
+        yield
+
+    def begin(self, score: Score, observed_from_ns: int) -> Score:
+        """Return a score that stands at the session's open, with its baselines' ranks."""
+        season, ranking = np.linspace(0.0, 1.0, _FULL_SESSION_BINS + 1), None
+        if self._arrays is not None:
+            season, ranking = self._arrays.season, self._arrays.ranking
+        return begin_session(score, self._sealed.open_ns, season, observed_from_ns, ranking)
+
+    def _score_to(self, stop_ns: int, row: int) -> None:
         """Score all instants up to `stop_ns`, and hand over the rows up to `row` beyond it."""
         rows = self._sealed.rows[:row]
         stop_ns = min(stop_ns, self._sealed.stop_ns)
-        given = (self._touch, rows, self._sealed.marked, stop_ns, FOR_SIGNALS, self._tally)
-        while status := rescore_session(self._score, self._identities, *given, self._progress):
-            self._mend(int(status))
-        while status := note_rows(self._score, self._identities, rows, row, self._progress):
-            self._mend(int(status))
-        self._take_signals()
+        given = (self._touch, rows, self._sealed.marked, stop_ns, self._purpose, self._tally)
+        while status := rescore_session(self.score, self._identities, *given, self._progress):
+            self.score = mend_score(self.score, int(status))
+        while status := note_rows(self.score, self._identities, rows, row, self._progress):
+            self.score = mend_score(self.score, int(status))
 
-    def apply(self, change: dict[str, Any]) -> None:
+    def _apply(self, change: dict[str, Any]) -> None:
         """Let the scorer see what changed."""
         if change["kind"] == BURIED:
-            slots = np.array(change["buried"], np.int64)
-            bury_slots(self._score, slots, int(change["grave"]))
+            bury_slots(self.score, np.array(change["buried"], np.int64), int(change["grave"]))
             return
         if change["kind"] == OPENED:
-            self._open(int(change["observed_from_ns"]))
+            self.score = self.begin(self.score, int(change["observed_from_ns"]))
         names = self._sealed.names.get(int(change["change"]))
         if names is not None:
             self._name(names)
         self._expect(int(change["slots"]), int(change["first"]))
-
-    def _open(self, observed_from_ns: int) -> None:
-        season, ranking = np.linspace(0.0, 1.0, _FULL_SESSION_BINS + 1), None
-        if self._arrays is not None:
-            season, ranking = self._arrays.season, self._arrays.ranking
-        opens_ns = self._sealed.open_ns
-        self._score = begin_session(self._score, opens_ns, season, observed_from_ns, ranking)
 
     def _name(self, names: pl.DataFrame) -> None:
         slots = names["slot"].to_numpy()
@@ -213,19 +243,21 @@ class _Again:
         else:
             opens_ns, known = self._sealed.open_ns, self._identities
             expected = join_slots(self._arrays, known, slots, opens_ns, symbols=self._futures)
-        set_expected(self._score, expected, self._identities, first)
+        set_expected(self.score, expected, self._identities, first)
 
-    def _take_signals(self) -> None:
-        signals = take_signals(self._score)
-        if len(signals):
-            known = self._names.drop("slot")
-            self._found.append(build_signals(signals, known, self._sessions, self._rules_digest))
 
-    def _mend(self, status: int) -> None:
-        before = len(self._score.log) + len(self._score.signals)
-        self._score = grow_score(self._score, status)
-        if len(self._score.log) + len(self._score.signals) == before:
-            raise IfdError(f"Scoring again stopped with status {status}. This is a defect.")
+def mend_score(score: Score, status: int) -> Score:
+    """Return a score with room for what stopped a kernel.
+
+    Raises
+    ------
+    IfdError
+        If it asks for what can't be grown: a defect.
+    """
+    grown = grow_score(score, status)
+    if len(grown.log) + len(grown.signals) == len(score.log) + len(score.signals):
+        raise IfdError(f"Scoring again stopped with status {status}. This is a defect.")
+    return grown
 
 
 def _no_names(slots: int) -> pl.DataFrame:

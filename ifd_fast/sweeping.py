@@ -137,7 +137,8 @@ def _task_of(
 def score_sets(task: SweepTask) -> list[dict[str, Any]]:
     """Score one session by every profile; return a row for each."""
     from ifd_fast.baseline_file import load_arrays
-    from ifd_fast.rescoring import read_sealed, score_sealed
+    from ifd_fast.rescoring import read_sealed
+    from ifd_fast.thresholds import score_many
 
     sessions = load_sessions(task.profiles[0].calendar)
     sealed = read_sealed(task.sealed, task.trade_date, sessions)
@@ -145,8 +146,7 @@ def score_sets(task: SweepTask) -> list[dict[str, Any]]:
     known = arrays if arrays.sessions else None
     truth = _truth_of(task)
     rows = []
-    for number, profile in enumerate(task.profiles):
-        signals = score_sealed(sealed, known, profile, sessions)
+    for number, signals in enumerate(score_many(sealed, known, task.profiles, sessions)):
         row = {"set": number, "trade_date": task.trade_date, **_count(signals)}
         rows.append(row | ({} if truth is None else _judge(signals, truth)))
     return rows

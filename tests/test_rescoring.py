@@ -13,19 +13,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
 from ifd_fast.calendar import load_sessions
 from ifd_fast.collecting import ReplayResult
 from ifd_fast.config import Settings, load_settings
-from ifd_fast.errors import DataError
+from ifd_fast.errors import DataError, UsageError
 from ifd_fast.histories import StoreHistory
 from ifd_fast.replaying import replay
 from ifd_fast.rescoring import read_sealed, score_sealed
 from ifd_fast.sealed_files import DayFolders, partition_of, read_done
 from ifd_fast.sealed_replay import seal_files
 from ifd_fast.sealing import BURIED, NAMED, SealingEngine
+from ifd_fast.thresholds import score_many
 from tests.strategies_interface import (
     CHAIN,
     OPEN,
@@ -204,3 +206,36 @@ def test_an_engine_that_seals_takes_no_history() -> None:
     profile = settings().profile
     with pytest.raises(ValueError, match="takes no history"):
         SealingEngine(profile, load_sessions(profile.calendar), history=history())
+
+
+def test_many_thresholds_find_what_each_alone_finds(tmp_path: Path) -> None:
+    """Profiles drawn at random, evidence weighed once: to the last byte what a walk by each is."""
+    draw = random.Random(5)
+    base = settings().profile
+    profiles = [base] + [
+        msgspec.structs.replace(
+            base,
+            min_pressure_ratio=draw.choice([1.0, 2.0, 20.0]),
+            min_volume_concentration=draw.choice([0.3, 0.4]),
+            min_time_persistence=draw.choice([0.0, 0.5, 1.0]),
+            min_baseline_anomaly=draw.choice([0.0, 2.0, 6.0]),
+            min_overall_confidence=draw.choice([0.5, 0.7, 0.95]),
+            market_making_penalty=draw.choice([0.0, 0.4, 1.0]),
+            false_alerts_per_session=draw.choice([0.01, 1.0, 50.0]),
+            min_data_quality=draw.choice([0.0, 0.7, 1.0]),
+            cooldown_s=draw.choice([0.0, 25.0, 600.0]),
+        )
+        for _ in range(6)
+    ]
+    seal(disturbed(3), tmp_path)
+    calendar = load_sessions(base.calendar)
+    day = partition_of(tmp_path / "sealed", "NQ", TODAY.trade_date)
+    sealed = read_sealed(day, TODAY.trade_date, calendar)
+    arrays = history().arrays_for(TODAY.trade_date)
+    many = score_many(sealed, arrays, profiles, calendar)
+    for found, profile in zip(many, profiles, strict=True):
+        assert found.equals(score_sealed(sealed, arrays, profile, calendar))
+    assert len({found.height for found in many}) > 3
+    other = msgspec.structs.replace(base, lookback_days=base.lookback_days + 1)
+    with pytest.raises(UsageError, match="must be the same"):
+        score_many(sealed, arrays, [base, other], calendar)

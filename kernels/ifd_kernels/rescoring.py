@@ -28,6 +28,7 @@ from ifd_kernels.score_state import (
     Score,
 )
 from ifd_kernels.scoring import score_instant
+from ifd_kernels.thresholds import log_evidence
 from ifd_kernels.votes import note_flow
 from ifd_kernels.weighing import begin_instant, sample_minute, weigh_dirty
 
@@ -59,6 +60,7 @@ PLACES: Final = 4
 FOR_SIGNALS: Final = 0  # rows of SIGNAL, as live
 FOR_SAMPLES: Final = 1  # residuals at minutes, into tally.residuals and tally.samples
 FOR_EPISODES: Final = 2  # episodes at every instant, into tally.episodes
+FOR_EVIDENCE: Final = 3  # rows of evidence, to be judged by many thresholds (thresholds.py)
 
 MINUTE_NS: Final = 60 * SECOND_NS
 EVERY: Final = 10  # minutes: strikes without flow are counted so often, at that weight
@@ -214,9 +216,12 @@ def rescore_session(
                 return status
             row += 1
             progress[TAKEN] = row
-        if purpose == FOR_SIGNALS:
+        if purpose == FOR_SIGNALS or purpose == FOR_EVIDENCE:
             show_marked(score, marked, now_ns, progress)
-            status = score_instant(score, now_ns, identities, touch)
+            if purpose == FOR_SIGNALS:
+                status = score_instant(score, now_ns, identities, touch)
+            else:
+                status = log_evidence(score, now_ns, identities, touch)
             if status != DONE:
                 return status
         else:

@@ -79,11 +79,14 @@ __all__ = [
     "PROFILE",
     "SIGNAL",
     "Score",
+    "fill_evidence",
+    "is_rare",
     "marks_of",
     "note_flow",
     "refresh_family",
     "score_instant",
     "score_record",
+    "settle_side",
 ]
 
 ROUNDING: Final = 1e-6  # of log-odds
@@ -175,10 +178,10 @@ def may_be_candidate(score: Score, rank: float, usual: float, lasts: float, agre
 
 
 @kernel
-def judge_side(
+def fill_evidence(
     score: Score, slot: int, side: int, identities: Records, touch: Records, row: int
 ) -> bool:
-    """Write one side's verdict into the row; False: it can't be a candidate, what is there is none.
+    """Write one side's evidence into the row; False: it can be no candidate, what is there is none.
 
     What takes longest comes last: neighbours are all slots, companions many seconds of many.
     """
@@ -195,8 +198,18 @@ def judge_side(
     if not may_be_candidate(score, rank, usual, out["persistence"], out["coordination"]):
         return False
     fill_others(score, slot, side, identities, row)
+    return True
+
+
+@kernel
+def judge_side(
+    score: Score, slot: int, side: int, identities: Records, touch: Records, row: int
+) -> bool:
+    """Write one side's verdict into the row; False: it is no candidate."""
+    if not fill_evidence(score, slot, side, identities, touch, row):
+        return False
     judge(score.signals, row, score.expected, slot, score.profile, score.limits)
-    return bool(out["candidate"] == 1)
+    return bool(score.signals[row]["candidate"] == 1)
 
 
 @kernel
@@ -259,16 +272,16 @@ def reaches_class(score: Score, slot: int, side: int, row: int) -> bool:
 
 
 @kernel
-def score_side(score: Score, slot: int, side: int, identities: Records, touch: Records) -> None:
-    """Judge one side of a slot, follow its episode, and append a row if one is due."""
-    candidate = False
-    alert = False
+def settle_side(
+    score: Score, slot: int, side: int, candidate: bool, rare: bool, family: float
+) -> None:
+    """Follow a side's episode, and append the row at hand if one is due.
+
+    `family`: options over sides that are at least as strong; -1: to be counted if it matters.
+    """
     row = score.cursor[ROWS]
-    rank = score.best[slot, side, BEST_RANK]
-    if rank >= score.limits[0]["least_rank"]:
-        candidate = judge_side(score, slot, side, identities, touch, row)
-        alert = candidate and score.signals[row]["alert"] == 1
-    follow_episode(score, slot, side, candidate, is_rare(score, slot, side))
+    alert = candidate and score.signals[row]["alert"] == 1
+    follow_episode(score, slot, side, candidate, rare)
     opens = 0
     if is_due(score, slot, side, 0, candidate):
         score.cursor[CANDIDATES] += 1
@@ -279,12 +292,23 @@ def score_side(score: Score, slot: int, side: int, identities: Records, touch: R
     if candidate and reaches_class(score, slot, side, row):
         opens |= OPENS_CLASS
     if opens != 0:
-        family = float(score.cursor[FAMILY])
-        judge_family(score.signals, row, family / sides_as_strong(score, rank))
+        if family < 0.0:
+            rank = score.best[slot, side, BEST_RANK]
+            family = float(score.cursor[FAMILY]) / sides_as_strong(score, rank)
+        judge_family(score.signals, row, family)
         score.signals[row]["opens"] = opens
         score.signals[row]["alert"] = 1 if opens & OPENS_ALERT else 0
         score.signals[row]["episode_ns"] = score.began_ns[slot, side]
         score.cursor[ROWS] = row + 1
+
+
+@kernel
+def score_side(score: Score, slot: int, side: int, identities: Records, touch: Records) -> None:
+    """Judge one side of a slot, follow its episode, and append a row if one is due."""
+    candidate = False
+    if score.best[slot, side, BEST_RANK] >= score.limits[0]["least_rank"]:
+        candidate = judge_side(score, slot, side, identities, touch, score.cursor[ROWS])
+    settle_side(score, slot, side, candidate, is_rare(score, slot, side), -1.0)
 
 
 @kernel

@@ -44,7 +44,14 @@ from ifd_kernels.layout import KIND_CALL, KIND_PUT, Records
 from ifd_kernels.ranks import rank_of
 from ifd_kernels.signals import CLASSES
 
-__all__ = ["confidence_class", "judge", "judge_family", "score_record"]
+__all__ = [
+    "confidence_class",
+    "judge",
+    "judge_evidence",
+    "judge_family",
+    "judge_thresholds",
+    "score_record",
+]
 
 # Gates a signal failed; an alert fails none.
 FAILED_RATIO: Final = 1  # min_pressure_ratio
@@ -194,19 +201,33 @@ def confidence_class(final_confidence: float) -> int:
 
 
 @kernel
-def judge(
-    out: Records, i: int, expected: Records, slot: int, profile: Records, limits: Records
+def judge_evidence(
+    out: Records, i: int, expected: Records, slot: int, lookback: float, limits: Records
 ) -> None:
-    """Complete the row `out[i]` of SIGNAL from its evidence and the slot's history."""
+    """Fill what the row `out[i]` of SIGNAL says whatever a profile's thresholds are."""
     judge_window(out, i)
-    judge_history(out, i, expected, slot, profile[0]["lookback_days"], limits[0]["sessions"])
+    judge_history(out, i, expected, slot, lookback, limits[0]["sessions"])
     judge_maker(out, i)
+
+
+@kernel
+def judge_thresholds(out: Records, i: int, profile: Records, limits: Records) -> None:
+    """Fill what a profile's thresholds make of the evidence in the row `out[i]` of SIGNAL."""
     judge_confidence(out, i, profile[0]["market_making_penalty"], limits)
     failed = failed_gates(out, i, profile, limits)
     candidate = confidence_class(float(out[i]["final_confidence"])) > 0
     out[i]["failed"] = failed
     out[i]["candidate"] = 1 if candidate else 0
     out[i]["alert"] = 1 if candidate and failed == 0 else 0
+
+
+@kernel
+def judge(
+    out: Records, i: int, expected: Records, slot: int, profile: Records, limits: Records
+) -> None:
+    """Complete the row `out[i]` of SIGNAL from its evidence and the slot's history."""
+    judge_evidence(out, i, expected, slot, profile[0]["lookback_days"], limits)
+    judge_thresholds(out, i, profile, limits)
 
 
 @kernel

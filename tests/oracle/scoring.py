@@ -18,6 +18,13 @@ from tests.oracle.votes import (
 )  # fmt: skip
 
 COVERS = [
+    "fill_evidence",
+    "is_rare",
+    "settle_side",
+    "thresholds.judge_log",
+    "thresholds.log_evidence",
+    "verdict.judge_evidence",
+    "verdict.judge_thresholds",
     "score_instant",
     "weighing.begin_instant",
     "weighing.refresh_family",
