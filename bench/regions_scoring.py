@@ -11,9 +11,9 @@ from bench.scoring_feed import (
 )
 from bench.workloads import Thunk, region
 from ifd_kernels.layout import SECOND_NS
-from ifd_kernels.score_state import ANY_WINDOW, NOW
+from ifd_kernels.score_state import ANY_WINDOW, NOW, SEALS
 
-__all__ = ["in_step_share", "score_instant", "score_instant_full"]
+__all__ = ["in_step_share", "score_instant", "score_instant_full", "score_instant_sealed"]
 
 INSTANTS = 60
 SLOTS = 4096
@@ -37,6 +37,17 @@ LONGEST = 3  # window
 def score_instant() -> Thunk:
     """Score a minute of instants of 600 slots, 30 buckets a second, half an hour into a day."""
     market = quiet_market(600, 2000, 30)
+    begin = rows_between(market.flow, 0, 1900)
+    state = (market.score, market.identities, market.touch, market.flow)
+    run_instants(*state, 0, 1900)
+    return lambda: run_instants(*state, begin, INSTANTS)
+
+
+@region("scoring.score_instant_sealed", events=INSTANTS)
+def score_instant_sealed() -> Thunk:
+    """Pass the same minute while the session is sealed: nothing is weighed."""
+    market = quiet_market(600, 2000, 30)
+    market.score.cursor[SEALS] = 1
     begin = rows_between(market.flow, 0, 1900)
     state = (market.score, market.identities, market.touch, market.flow)
     run_instants(*state, 0, 1900)

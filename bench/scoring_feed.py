@@ -15,7 +15,6 @@ from ifd_kernels.layout import DONE, IDENTITY, KIND_CALL, KIND_PUT, SECOND_NS, T
 from ifd_kernels.rescoring import HANDOVER
 from ifd_kernels.score_state import Score
 from ifd_kernels.scoring import note_flow, score_instant
-from ifd_kernels.sealing import seal_instant
 from ifd_kernels.signals import EXPECTED
 from ifd_kernels.votes import mark_all_dirty
 
@@ -29,7 +28,6 @@ __all__ = [
     "run_companions",
     "run_full",
     "run_instants",
-    "run_seals",
 ]
 
 OPEN_NS: Final = 1_700_000_100 * SECOND_NS
@@ -96,27 +94,6 @@ def run_instants(
             )  # fmt: skip
             row += 1
         if score_instant(score, instant_ns, identities, touch) != DONE:
-            return -1
-    return row
-
-
-@kernel
-def run_seals(
-    score: Score, identities: Records, touch: Records, flow: Records, begin: int, seconds: int
-) -> int:
-    """Hand over and seal `seconds` seconds of flow from row `begin`; return the next row."""
-    first = int(flow[begin]["second"])
-    row = begin
-    for second in range(first, first + seconds):
-        instant_ns = (second + 1) * SECOND_NS
-        while row < flow.shape[0] and flow[row]["second"] == second:
-            entry = flow[row]
-            note_flow(
-                score, identities, entry["slot"], second, instant_ns, 0, entry["bid"], 0,
-                entry["ask"],
-            )  # fmt: skip
-            row += 1
-        if seal_instant(score, instant_ns, identities, touch) != DONE:
             return -1
     return row
 

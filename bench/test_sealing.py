@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bench.scoring_feed import quiet_market, run_instants, run_seals
-from ifd_kernels.sealing import seal_instant
+from bench.scoring_feed import quiet_market, run_instants
+from ifd_kernels.score_state import SEALS
 
 WARM_S, INSTANTS, ROUNDS = 1900, 100, 20
 
-assert seal_instant is not None
 
-
-@pytest.mark.parametrize("run", [run_seals, run_instants], ids=["sealed", "scored"])
+@pytest.mark.parametrize("seals", [1, 0], ids=["sealed", "scored"])
 @pytest.mark.benchmark(group="an instant sealed or scored, 600 slots, 30 buckets a second (100)")
-def test_instants(benchmark: Any, run: Callable[..., int]) -> None:
+def test_instants(benchmark: Any, seals: int) -> None:
     """Both take the same flow; sealing never weighs."""
     market = quiet_market(600, WARM_S + (ROUNDS + 1) * INSTANTS, 30)
+    market.score.cursor[SEALS] = seals
     state = (market.score, market.identities, market.touch, market.flow)
-    place = [run(*state, 0, WARM_S)]
+    place = [run_instants(*state, 0, WARM_S)]
 
     def target() -> None:
-        place[0] = run(*state, place[0], INSTANTS)
+        place[0] = run_instants(*state, place[0], INSTANTS)
 
     benchmark.pedantic(target, rounds=ROUNDS)
     assert place[0] > 0

@@ -23,9 +23,8 @@ from ifd_kernels.layout import (
     TOUCH,
     TOUCH_SUSPECT,
 )
-from ifd_kernels.score_state import DIRTY, ROWS
-from ifd_kernels.scoring import marks_of, note_flow
-from ifd_kernels.sealing import seal_instant
+from ifd_kernels.score_state import DIRTY, ROWS, SEALS
+from ifd_kernels.scoring import marks_of, note_flow, score_instant
 from tests.oracle import sealing as oracle
 
 pytestmark = pytest.mark.jit
@@ -51,6 +50,7 @@ def market(signals: int = 16) -> tuple[Any, Any, Any]:
     score = scores.allocate_score(Profile(), SLOTS, 64, signals)
     score = scores.begin_session(score, OPEN_S * SECOND_NS, np.linspace(0, 1, 277))
     scores.set_expected(score, scores.unknown_expected(SLOTS), identities)
+    score.cursor[SEALS] = 1
     return score, identities, np.zeros(SLOTS, TOUCH)
 
 
@@ -87,7 +87,7 @@ def test_marks_are_logged_where_facts_changed(
 
 def seal(score: Any, second: int, identities: Any, touch: Any) -> Any:
     """Seal an instant, growing what is full; return the state."""
-    while status := seal_instant(score, second * SECOND_NS, identities, touch):
+    while status := score_instant(score, second * SECOND_NS, identities, touch):
         assert status == NEED_SIGNALS
         score = scores.grow_score(score, int(status))
     return score

@@ -25,9 +25,8 @@ from ifd_kernels.pressure import (
     ROW_REPORT,
     Flow,
 )
-from ifd_kernels.score_state import SEALS, TAIL_NS, TAILS, Score
+from ifd_kernels.score_state import TAIL_NS, TAILS, Score
 from ifd_kernels.scoring import score_instant
-from ifd_kernels.sealing import seal_instant
 from ifd_kernels.votes import check_votes_room, note_flow
 from ifd_kernels.windows import begin_pane, emit_rows, seal_pane, seal_second, set_next
 
@@ -141,10 +140,7 @@ def score_now(flow: Flow, score: Score, identities: Records, touch: Records) -> 
     instant = np.int64(clock["next_instant_ns"])
     session = clock["session"]
     if session < flow.sessions.shape[0] and flow.sessions[session, 0] < instant:
-        if score.cursor[SEALS] != 0:
-            status = seal_instant(score, instant, identities, touch)
-        else:
-            status = score_instant(score, instant, identities, touch)
+        status = score_instant(score, instant, identities, touch)
         if status != DONE:
             return status
         flow.counters[INSTANTS_SCORED] += 1

@@ -108,7 +108,7 @@ class Score(NamedTuple):
     moved: NDArray[np.int8]  # (n,) sign of the mid's move over five marks, at the newest one
     logged: NDArray[np.int8]  # (n,) the sign that the log last said
     marks: NDArray[np.uint16]  # (n,) MARK_* of the feed that hold now; written by the engine
-    told_marks: NDArray[np.uint16]  # (n,) the marks that sealing last logged, see sealing.py
+    told_marks: NDArray[np.uint16]  # (n,) the marks that sealing last logged, see scoring.seal_slot
     active: NDArray[np.uint8]  # (n, 2) an episode is on
     began_ns: NDArray[np.int64]  # (n, 2) its first instant
     ended_ns: NDArray[np.int64]  # (n, 2) the instant at which the last one ended

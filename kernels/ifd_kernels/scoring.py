@@ -55,6 +55,7 @@ from ifd_kernels.score_state import (
     FAMILY,
     NOW,
     ROWS,
+    SEALS,
     WINDOWS_S,
     Score,
 )
@@ -121,6 +122,24 @@ def marks_of(score: Score, slot: int, identities: Records, touch: Records) -> in
     if identities[slot]["halted"] != 0:
         marks |= MARK_HALTED
     return marks
+
+
+@kernel
+def seal_slot(score: Score, slot: int, identities: Records, touch: Records) -> None:
+    """Append a row of the slot's marks, if the last one said others; they are 0 at the open.
+
+    What a later scorer needs besides the hand-overs are the marks of the slots it may judge, and
+    only slots whose facts changed are judged. The row has `instant_ns`, `slot` and `marks` alone.
+    """
+    marks = marks_of(score, slot, identities, touch)
+    if marks == int(score.told_marks[slot]):
+        return
+    score.told_marks[slot] = marks
+    out = score.signals[score.cursor[ROWS]]
+    out["instant_ns"] = score.cursor[NOW]
+    out["slot"] = slot
+    out["marks"] = marks
+    score.cursor[ROWS] += 1
 
 
 @kernel
@@ -319,13 +338,17 @@ def score_instant(score: Score, instant_ns: Integer, identities: Records, touch:
     tail, and when the mid of a leg turns. Returns DONE, or NEED_VOTES, or NEED_SIGNALS with slots
     left to judge: take the rows (set cursor[ROWS] to 0) or grow `signals`, and call again with
     the same instant. O(slots changed).
+
+    While the session is sealed (cursor[SEALS]) nothing is weighed: see `seal_slot`.
     """
     if instant_ns != score.cursor[NOW]:
         status = mark_mids(score, instant_ns, identities, touch)
         if status != DONE:
             return status
         begin_instant(score, instant_ns)
-    weigh_dirty(score, identities)
+    sealing = score.cursor[SEALS] != 0
+    if not sealing:
+        weigh_dirty(score, identities)
     least = float(score.limits[0]["least_rank"])
     while score.cursor[DIRTY_DONE] < score.cursor[DIRTY]:
         if score.cursor[ROWS] + 2 > score.signals.shape[0]:
@@ -333,6 +356,9 @@ def score_instant(score: Score, instant_ns: Integer, identities: Records, touch:
         slot = int(score.dirty[score.cursor[DIRTY_DONE]])
         score.cursor[DIRTY_DONE] += 1
         score.is_dirty[slot] = 0
+        if sealing:
+            seal_slot(score, slot, identities, touch)
+            continue
         for side in range(2):
             if score.active[slot, side] != 0 or score.best[slot, side, BEST_RANK] >= least:
                 score_side(score, slot, side, identities, touch)

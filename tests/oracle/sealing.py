@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["COVERS", "changed_slots", "seal_instants"]
 
-COVERS = ("seal_instant", "scoring.marks_of")
+COVERS = ("scoring.marks_of", "scoring.seal_slot")
 
 AGES_S = (60, 120, 180, 240, 300, 900, 1800, 7200)
 
