@@ -215,7 +215,7 @@ class Session:
         """Send what comes next on the tape, up to the next fault; say whether there was any."""
         market, tape = self._market, self._market.tape
         passed = tape.order_count(self._cursors)
-        if (fault := market.faults.take(passed)) is not None:
+        while (fault := market.faults.take(passed)) is not None:  # several may have one place
             self._happen(fault)
         run = tape.next_run(self._cursors, market.until_ns(), RUN_RECORDS)
         if run is None:

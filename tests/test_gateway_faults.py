@@ -75,6 +75,16 @@ def test_a_warning_ends_nothing(kind: str, rtype: int, code: int) -> None:
     assert whole_records(stream) == 2000
 
 
+def test_faults_at_one_place_all_happen_there() -> None:
+    """A warning and an end behind the same record; what is planned after them is not run over."""
+    faults = [Fault("slow_reader", after_records=500), Fault("eof", after_records=500)]
+    faults.append(Fault("eof", after_records=700))
+    stream = play(little_market(), faults=faults)
+    assert whole_records(stream) == 500
+    warned = [one for one in records_of(stream) if one.rtype == SYSTEM]
+    assert 2 in [code_of(one.data, SYSTEM) for one in warned]
+
+
 def test_a_stall_is_silence_and_then_it_goes_on() -> None:
     """Nothing for its seconds, then the rest."""
     began = time.monotonic()
