@@ -1,7 +1,7 @@
 """`ifd rescore` in processes: many workers, a cluster, kills, lost workers and a full disk.
 
-Goal: whatever ran it, and whatever happened to who ran it, the same bytes are left. `KILLS=50`
-kills fifty times, CI twice.
+Goal: whatever ran it, and whatever happened to who ran it, the same bytes are left.
+`RESCORE_KILLS=50` kills fifty times (`./dev faults`), CI twice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.strategies_rescore import clean, files_of, market, report, run, tree
 
 pytestmark = [pytest.mark.jit, pytest.mark.slow]
 
-KILLS = int(os.environ.get("KILLS", "2"))
+KILLS = int(os.environ.get("RESCORE_KILLS", "2"))
 
 
 def test_processes_and_a_cluster_find_the_same(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_processes_and_a_cluster_find_the_same(tmp_path: Path) -> None:
     assert tree(tmp_path / "dask") == tree(clean())
 
 
-@pytest.mark.skipif(KILLS < 50, reason="seven workers on two cores: with KILLS=50")
+@pytest.mark.skipif(KILLS < 50, reason="seven workers on two cores: with RESCORE_KILLS=50")
 def test_seven_workers_find_the_same(tmp_path: Path) -> None:
     """More workers than tasks."""
     run(files_of(market()), tmp_path / "seven", workers=7)
