@@ -18,7 +18,7 @@ from ifd_fast.credentials import clean_answer, redact_text
 from ifd_fast.errors import ConfigError, CredentialError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ifd_fast.credentials import Secret
 
@@ -36,6 +36,7 @@ _SYMBOLS_MAX: Final = 500  # in one message
 _SOCKET_BYTES: Final = 1 << 23
 _READ_BYTES: Final = 1 << 17
 _SUBSCRIBE_S: Final = 30.0
+_STOP_LOOK_S: Final = 0.25  # how long whoever wants to stop waits for it
 
 
 class Subscription(NamedTuple):
@@ -126,9 +127,13 @@ class LiveConnection:
 
 
 def open_connection(
-    key: Secret, address: tuple[str, int], terms: Terms, wanted: Sequence[Subscription]
+    key: Secret,
+    address: tuple[str, int],
+    terms: Terms,
+    wanted: Sequence[Subscription],
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> LiveConnection:
-    """Connect, shake hands, subscribe and start the session.
+    """Connect, shake hands, subscribe and start the session; give up once `is_stopped`.
 
     Raises
     ------
@@ -138,12 +143,12 @@ def open_connection(
         Nobody answers, in time or at all, or not as a live gateway does; `case` is
         "connection_limit" if too many sessions are open.
     """
-    return _connect(key, address, terms, wanted)
+    return _connect(key, address, terms, wanted, is_stopped)
 
 
 def try_key(key: Secret, address: tuple[str, int], terms: Terms) -> None:
     """Shake hands and hang up before asking for anything; raises what `open_connection` does."""
-    _connect(key, address, terms, None).close()
+    _connect(key, address, terms, None, lambda: False).close()
 
 
 def live_address(gateway: str, dataset: str) -> tuple[str, int]:
@@ -162,7 +167,11 @@ def live_address(gateway: str, dataset: str) -> tuple[str, int]:
 
 
 def _connect(
-    key: Secret, address: tuple[str, int], terms: Terms, wanted: Sequence[Subscription] | None
+    key: Secret,
+    address: tuple[str, int],
+    terms: Terms,
+    wanted: Sequence[Subscription] | None,
+    is_stopped: Callable[[], bool],
 ) -> LiveConnection:
     """Return a connection that is let in, and has asked for `wanted` unless that is None."""
     where = f"live gateway {address[0]}:{address[1]}"
@@ -178,14 +187,17 @@ def _connect(
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BYTES)
-        session_id = _shake_hands(connection, key, terms, where)
+        lines = _Lines(connection, time.monotonic() + terms.answer_timeout_s, is_stopped)
+        session_id = _shake_hands(connection, lines, key, terms, where)
         if wanted is not None:
             connection.settimeout(_SUBSCRIBE_S)
             connection.sendall(_encode_requests(wanted))
         return LiveConnection(connection, session_id, compressed=terms.compressed)
     except BaseException as error:
         connection.close()
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) and is_stopped():
+            found = f"{where}: stopped before there was an answer"
+        elif isinstance(error, TimeoutError):
             found = f"{where}: no answer within {terms.answer_timeout_s:g} s"
         elif isinstance(error, OSError):
             found = f"{where}: hung up during the handshake ({type(error).__name__})"
@@ -198,7 +210,9 @@ def _connect(
     raise RequestError(found)
 
 
-def _shake_hands(connection: socket.socket, key: Secret, terms: Terms, where: str) -> str:
+def _shake_hands(
+    connection: socket.socket, lines: _Lines, key: Secret, terms: Terms, where: str
+) -> str:
     from databento.common.cram import get_challenge_response
     from databento.live.gateway import (
         AuthenticationRequest,
@@ -207,9 +221,8 @@ def _shake_hands(connection: socket.socket, key: Secret, terms: Terms, where: st
         Greeting,
     )
 
-    until_s = time.monotonic() + terms.answer_timeout_s
-    Greeting.parse(_read_line(connection, until_s))
-    challenge = ChallengeRequest.parse(_read_line(connection, until_s)).cram
+    Greeting.parse(lines.next())
+    challenge = ChallengeRequest.parse(lines.next()).cram
     request = AuthenticationRequest(
         auth=get_challenge_response(challenge, key.reveal()),
         dataset=terms.dataset,
@@ -218,7 +231,7 @@ def _shake_hands(connection: socket.socket, key: Secret, terms: Terms, where: st
         heartbeat_interval_s=terms.heartbeat_s,
     )
     connection.sendall(bytes(request))
-    answer = AuthenticationResponse.parse(_read_line(connection, until_s))
+    answer = AuthenticationResponse.parse(lines.next())
     if answer.success == "1":
         return answer.session_id or ""
     reason = clean_answer(answer.error or "without a reason", key)
@@ -233,21 +246,39 @@ def _shake_hands(connection: socket.socket, key: Secret, terms: Terms, where: st
     )
 
 
-def _read_line(connection: socket.socket, until_s: float) -> bytes:
-    """Return the next line and take no byte more: what follows it is not text."""
-    while True:
-        connection.settimeout(max(until_s - time.monotonic(), 0.001))
-        seen = connection.recv(_LINE_BYTES_MAX, socket.MSG_PEEK)
-        if not seen:
-            raise ConnectionResetError
-        end = seen.find(b"\n") + 1
-        if end:
-            return connection.recv(end)
-        if len(seen) >= _LINE_BYTES_MAX:
-            raise ValueError(f"{len(seen)} bytes without a line's end")
-        if time.monotonic() >= until_s:
-            raise TimeoutError
-        time.sleep(0.001)  # a part of a line is there: peeking would return at once
+class _Lines:
+    """Lines of text from a socket, until a time, or until somebody wants to stop."""
+
+    def __init__(
+        self, connection: socket.socket, until_s: float, is_stopped: Callable[[], bool]
+    ) -> None:
+        self._connection, self._until_s, self._is_stopped = connection, until_s, is_stopped
+
+    def next(self) -> bytes:
+        """Return the next line and take no byte more: what follows it is not text."""
+        while True:
+            seen = self._peek()
+            if not seen:
+                raise ConnectionResetError
+            end = seen.find(b"\n") + 1
+            if end:
+                return self._connection.recv(end)
+            if len(seen) >= _LINE_BYTES_MAX:
+                raise ValueError(f"{len(seen)} bytes without a line's end")
+            if time.monotonic() >= self._until_s or self._is_stopped():
+                raise TimeoutError
+            time.sleep(0.001)  # a part of a line is there: peeking would return at once
+
+    def _peek(self) -> bytes:
+        """Return what lies there once anything does; a signal alone would not end the wait."""
+        while True:
+            left_s = self._until_s - time.monotonic()
+            self._connection.settimeout(min(max(left_s, 0.001), _STOP_LOOK_S))
+            try:
+                return self._connection.recv(_LINE_BYTES_MAX, socket.MSG_PEEK)
+            except TimeoutError:
+                if left_s <= _STOP_LOOK_S or self._is_stopped():
+                    raise
 
 
 def _encode_requests(wanted: Sequence[Subscription]) -> bytes:

@@ -117,6 +117,7 @@ class LiveRun:
             The gateway refuses for good. What was received is recorded all the same.
         """
         wait_s = 0.0 if self.is_busy else QUIET_WAIT_S
+        self.session.is_stopped = is_stopped
         warm_live()
         if self.record.before is not None:
             self._recover_from(self.record.before, is_stopped)

@@ -31,6 +31,8 @@ from ifd_fast.session_record import EntryKind
 from ifd_kernels.layout import SECOND_NS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ifd_fast.credentials import Secret
     from ifd_fast.engine import FlowEngine
     from ifd_fast.live_messages import Message
@@ -80,6 +82,7 @@ class LiveSession:
         self.counts: Counter[str] = Counter()
         self.notes: list[str] = []  # what went wrong, the latest 100
         self.timing = Timing(engine, market_clock=settings.market_clock)
+        self.is_stopped: Callable[[], bool] = lambda: False  # looked at while it must wait
         self._halts = HaltWatch(engine.instruments)
         self._key = key
         self._feed = LiveFeed(engine, drain, record.recorded, self._take_message)
@@ -195,7 +198,7 @@ class LiveSession:
         wanted = self._subscriptions(replay_ns)
         try:
             connection = open_connection(
-                self._key, self.settings.address, self.settings.terms, wanted
+                self._key, self.settings.address, self.settings.terms, wanted, self.is_stopped
             )
         except CredentialError:
             self.stop("refused")

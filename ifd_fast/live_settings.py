@@ -65,6 +65,7 @@ class LiveSettings:
             symbols or universe.parents,
             Terms(
                 universe.dataset,
+                ts_out=profile.live_ts_out == 1,
                 compressed=profile.live_compression == "zstd",
                 heartbeat_s=profile.live_heartbeat_s,
             ),

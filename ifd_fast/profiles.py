@@ -147,6 +147,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     live_compression: Annotated[
         Literal["none", "zstd"], _meta("live", "How the gateway is to send its records.")
     ] = "none"
+    live_ts_out: Annotated[
+        int, _meta("live", "1: the gateway adds to each record when it sent it.", 0, 1)
+    ] = 0
     live_late_s: Annotated[
         float, _meta("live", "Lag above which nothing is alerted; half of it ends that.", 0.1, 60.0)
     ] = 2.0

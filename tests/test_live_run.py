@@ -45,13 +45,19 @@ def market() -> Tape:
     return little_market(3000, step_ns=5_000_000_000)
 
 
-def run_live(tape: Tape, folder: Path, faults: list[Fault], key: str = TEST_KEY) -> LiveRun:
+def run_live(
+    tape: Tape,
+    folder: Path,
+    faults: list[Fault],
+    key: str = TEST_KEY,
+    terms: Terms | None = None,
+) -> LiveRun:
     """Run a session over a record until the market has ended; return the run."""
     profile = folder / "live.toml"
     profile.write_text(SMALL)
     with Gateway(Market(tape, faults=Faults(faults))) as gateway:
         wanted = LiveSettings(
-            ("127.0.0.1", gateway.port), SYMBOLS, Terms("GLBX.MDP3"), market_clock=True
+            ("127.0.0.1", gateway.port), SYMBOLS, terms or Terms("GLBX.MDP3"), market_clock=True
         )
         run = LiveRun(load_settings(profile), wanted, parse_api_key(key, "key"), folder / "record")
         lost = len(faults) + 1
@@ -72,10 +78,11 @@ def test_the_record_replayed_gives_the_sessions_rows(
 ) -> None:
     """Whatever cut it: rows_digest of the record is that of the run, in any chunks.
 
-    Facts are those of a session without cuts, and databento itself reads the record's files.
+    Facts are those of a session without cuts, sending times in each record or not, and databento
+    itself reads the record's files.
     """
     tape = market()
-    run = run_live(tape, tmp_path, faults)
+    run = run_live(tape, tmp_path, faults, terms=Terms("GLBX.MDP3", ts_out=bool(faults)))
     digest = run.found["digests"]["rows_digest"]
     assert run.found["windows"] > 50
     record = tmp_path / "record"

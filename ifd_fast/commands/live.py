@@ -37,6 +37,11 @@ GATEWAY_S = 120.0
 @click.option("--gateway", metavar="HOST:PORT", help="Another gateway, such as an `ifd gateway`.")
 @click.option("--market-clock", is_flag=True,
               help="The feed's time is the clock: its day is another.")  # fmt: skip
+@click.option("--heartbeat", type=int, metavar="S",
+              help="From one heartbeat of the gateway to the next [the profile's].")  # fmt: skip
+@click.option("--zstd/--no-zstd", default=None, help="Have the gateway compress [the profile's].")
+@click.option("--ts-out/--no-ts-out", default=None,
+              help="Have each record say when it was sent [the profile's].")  # fmt: skip
 @click.option("--simulate", metavar="PRESET", help="Start a gateway with this world, and use it.")
 @click.option("--speed", default="20x", show_default=True, help="Of the simulated market.")
 @click.option("--records", type=click.IntRange(min=1), help="Of the --simulate, at most.")
@@ -55,6 +60,9 @@ def live(
     symbols: str | None,
     gateway: str | None,
     market_clock: bool,  # noqa: FBT001  # click passes by name
+    heartbeat: int | None,
+    zstd: bool | None,  # noqa: FBT001
+    ts_out: bool | None,  # noqa: FBT001
     simulate: str | None,
     speed: str,
     records: int | None,
@@ -76,7 +84,14 @@ def live(
     from ifd_fast.keeper_plan import check_calls
     from ifd_fast.live_run import LiveRun
 
-    settings = start(profile)
+    settings = start(
+        profile,
+        {
+            "live_heartbeat_s": heartbeat,
+            "live_compression": None if zstd is None else "zstd" if zstd else "none",
+            "live_ts_out": None if ts_out is None else int(ts_out),
+        },
+    )
     if core is not None and core not in os.sched_getaffinity(0):
         cores = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
         raise UsageError(f"--core must be one of {cores}, was {core}.")
