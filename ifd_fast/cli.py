@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "fetch": ("ifd_fast.commands.fetch:fetch", "Days of history from Databento, priced first."),
     "gateway": ("ifd_fast.commands.gateway:gateway", "Serve a market over the live protocol."),
     "live": ("ifd_fast.commands.live:live", "Run a live session: record, windows, signals."),
+    "query": ("ifd_fast.commands.query:query", "SQL over what a run found."),
     "repair": ("ifd_fast.commands.repair:repair", "Fill a live session's gaps from history."),
     "replay": ("ifd_fast.commands.replay:replay", "DBN files to windows and signals."),
     "rescore": ("ifd_fast.commands.rescore:rescore", "Months of recordings to signals, again."),
