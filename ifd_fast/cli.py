@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "repair": ("ifd_fast.commands.repair:repair", "Fill a live session's gaps from history."),
     "replay": ("ifd_fast.commands.replay:replay", "DBN files to windows and signals."),
     "rescore": ("ifd_fast.commands.rescore:rescore", "Months of recordings to signals, again."),
+    "review": ("ifd_fast.commands.review:review", "A month or quarter: figures, proposals."),
     "simulate": ("ifd_fast.commands.simulate:simulate", "Write a synthetic market as DBN files."),
     "sweep": ("ifd_fast.commands.sweep:sweep", "Try thresholds on a re-scoring."),
     "verify": ("ifd_fast.commands.verify:verify", "Check what runs promise."),
