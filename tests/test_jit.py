@@ -221,6 +221,7 @@ def test_loads_read_any_address(offset: int) -> None:
     assert load(buffer, offset) == expected
 
 
+@pytest.mark.jit
 def test_warm_up_makes_kernels_ready() -> None:
     """A warm-up calls every registered part; a second one compiles nothing new."""
     first, second = warming.warm_up(), warming.warm_up()

@@ -107,6 +107,7 @@ def test_byte_by_byte(profile: Path) -> None:
     assert everything(profile, [bytes([one]) for one in market()]) == whole
 
 
+@pytest.mark.jit  # with the compiler off it takes a minute, and test_framing cuts there as well
 @given(st.lists(st.integers(0, 2**31), max_size=30))
 @settings(max_examples=8)
 def test_any_chunking(tmp_path_factory: pytest.TempPathFactory, places: list[int]) -> None:
