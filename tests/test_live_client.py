@@ -14,6 +14,7 @@ from ifd_fast.gateway import Gateway
 from ifd_fast.gateway_market import TEST_KEY, Market
 from ifd_fast.metrics import PressureMetrics
 from ifd_fast.streaming import MBOStreamingClient
+from ifd_fast.warming import warm_live
 from tests.gateway_client import little_market
 from tests.historical_server import KEY
 from tests.live_server import TestGateway, serving
@@ -38,16 +39,18 @@ def test_a_connected_client_gives_the_windows_of_the_bytes(tmp_path: Path) -> No
     found: list[PressureMetrics] = []
     with serving(partial(send, data)) as gateway:
         client = client_of(gateway, tmp_path)
+        # First what needs no gateway: kernels that aren't compiled yet take longer than it waits.
+        expected = fed(MBOStreamingClient(profile=tmp_path / "live.toml"), [data])
+        warm_live()
         client.on_pressure_metrics = found.append
         client.start()
-        until_s = time.monotonic() + 5
+        until_s = time.monotonic() + 30
         while len(found) < 10 and time.monotonic() < until_s:
             time.sleep(0.01)
         assert client.state in {"live", "lagging"}
         client.stop()
         client.block_for_close()
     assert client.state == "down"
-    expected = fed(MBOStreamingClient(profile=tmp_path / "live.toml"), [data])
     assert [repr(one) for one in found] == [repr(one) for one in expected]
     with pytest.raises(UsageError, match="new MBOStreamingClient"):
         client.feed(b"")
