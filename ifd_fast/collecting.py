@@ -114,6 +114,7 @@ class Collector(Drain):
         keep_heap_whole()
         self.folder = folder
         self.signal_counts = {"candidates": 0, "alerts": 0}
+        self.record: str | None = None  # the live session's, of which this is the replay
         self.repairs: list[dict[str, Any]] = []  # what was played of each of `repaired_ns`
         self._digests = RunDigests()
         self._sessions: dict[dt.date, FactsDigest] = {}
@@ -143,6 +144,7 @@ class Collector(Drain):
             "ranking": dict(getattr(self.engine.history, "rankings", {})),
             "window_s": settings.profile.window_s,
             "window_step_s": settings.profile.window_step_s,
+            "record": self.record,
             "files": files,
             "counts": {**counts, "windows": self._digests.window_count, **self.signal_counts},
             "observed_gaps_ns": self.gaps_ns,

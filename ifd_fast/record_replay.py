@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ifd_fast.session_record import Entry
     from ifd_fast.taking import Taker
 
-__all__ = ["RecordPlayer", "player_of", "replay_record"]
+__all__ = ["RecordPlayer", "play_record", "player_of", "replay_record"]
 
 
 def replay_record(
@@ -173,6 +173,23 @@ def _collect(
     on_signals: Callable[[pl.DataFrame], object] | None,
 ) -> ReplayResult:
     drain.on_signals = on_signals
+    player, observed_to_ns = play_record(reader, engine, drain, progress)
+    drain.record, drain.repairs = str(reader.folder), player.repairs
+    streams = player.feed.streams
+    paths = {stream_name(one): connection_file(reader.folder, one) for one in reader.ends}
+    for stream in streams:
+        path = paths.get(stream["name"], Path(stream["name"]))
+        stream["name"], stream["sha256"] = str(path), digest_file(path)
+    return drain.finish(settings, streams, player.feed.account(), observed_to_ns)
+
+
+def play_record(
+    reader: RecordReader, engine: FlowEngine, drain: Drain, progress: Progress | None = None
+) -> tuple[RecordPlayer, int]:
+    """Play a whole record and close what is open; return its player, and up to where it was seen.
+
+    Raises DataError if the record, or a repair of it, is not as it was written.
+    """
     player, done, total = player_of(reader, engine, drain), 0, sum(reader.ends.values())
     for step in player.play():
         done += step
@@ -183,13 +200,7 @@ def _collect(
     engine.flush()
     drain.drain(observed_to_ns)
     engine.release()
-    drain.repairs = player.repairs
-    streams = player.feed.streams
-    paths = {stream_name(one): connection_file(reader.folder, one) for one in reader.ends}
-    for stream in streams:
-        path = paths.get(stream["name"], Path(stream["name"]))
-        stream["name"], stream["sha256"] = str(path), digest_file(path)
-    return drain.finish(settings, streams, player.feed.account(), observed_to_ns)
+    return player, observed_to_ns
 
 
 def player_of(reader: RecordReader, engine: FlowEngine, drain: Drain) -> RecordPlayer:

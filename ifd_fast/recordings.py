@@ -115,6 +115,12 @@ class Recording:
         return StoreHistory(self.baselines, self.settings.profile)
 
     @property
+    def live_record(self) -> Path | None:
+        """The folder of the live session that was replayed; None: files alone were."""
+        name = self.document.get("record")
+        return None if name is None else Path(name)
+
+    @property
     def file_digests(self) -> dict[str, str | None]:
         """The recorded digest of each file, by its name as the run was given it."""
         return {one["name"]: one.get("sha256") for one in self.document.get("files", [])}

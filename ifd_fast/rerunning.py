@@ -15,6 +15,7 @@ import polars as pl
 from ifd_fast.calendar import load_sessions
 from ifd_fast.draining import SCHEMAS, Drain
 from ifd_fast.engine import FlowEngine
+from ifd_fast.errors import UsageError
 from ifd_fast.replaying import Player
 from ifd_fast.streams import open_stream
 from ifd_kernels.engine import TIME_LIMIT_NS
@@ -90,7 +91,16 @@ class Rerun:
         deliver: Callable[[str, pl.DataFrame], object] | None = None,
         ignore_from_ns: int | None = None,
     ) -> None:
-        """Make the engine; nothing is read yet."""
+        """Make the engine; nothing is read yet.
+
+        Raises UsageError for a live session's record: its files give no rows without its journal.
+        """
+        if recording.live_record is not None:
+            raise UsageError(
+                f"{recording.live_record}: is a live session's record. Its journal says what its "
+                "connections delivered twice and where event time moved; this reads files alone. "
+                "`ifd verify replay` replays it with the journal."
+            )
         profile = recording.settings.profile
         self.recording = recording
         self._frames: dict[str, list[pl.DataFrame]] = {name: [] for name in wanted}

@@ -24,8 +24,12 @@ import numpy as np
 import polars as pl
 
 from ifd_fast.digests import RowDigest, RunDigests, SignalDigest
+from ifd_fast.draining import Drain
 from ifd_fast.engine import FlowEngine
 from ifd_fast.errors import DataError
+from ifd_fast.record_reader import RecordReader
+from ifd_fast.record_replay import play_record
+from ifd_fast.replaying import make_engine
 from ifd_fast.rerunning import Rerun, ring_places, timely_ns
 from ifd_kernels.layout import CONSUMED, F_BAD_TS_RECV, SECOND_NS
 
@@ -62,13 +66,26 @@ def verify_replay(
 ) -> Iterator[Verdict]:
     """Replay a run's record; compare its digests with those recorded, and those of its files."""
     digests = RunDigests()
-    Rerun(recording, deliver=digests.update).run(progress)
+    _replay(recording, digests, progress)
     found = digests.found
     in_files = _file_digests(run)
     for name, recorded in recording.found.items():
         yield Verdict(f"{name}, replayed", "whole record", recorded, found.get(name))
         if name in in_files:
             yield Verdict(f"{name}, of the file", "whole file", recorded, in_files[name])
+
+
+def _replay(recording: Recording, digests: RunDigests, progress: Progress | None) -> None:
+    """Replay a recording into digests, a live session's with its journal."""
+    if recording.live_record is None:
+        Rerun(recording, deliver=digests.update).run(progress)
+        return
+    reader, history = RecordReader(recording.live_record), recording.history
+    reader.verify()
+    engine = make_engine(recording.settings, history)
+    play_record(reader, engine, Drain(engine, digests.update), progress)
+    if history is not None:
+        recording.check_baselines(history.digests)
 
 
 def verify_lookahead(
