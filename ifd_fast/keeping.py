@@ -26,6 +26,7 @@ SYNC_S: Final = 0.1  # groups; 250 ms are promised, and a sync takes its time
 IDLE_S: Final = 0.002
 RETRY_S: Final = 0.2
 _FOUND: Final = frozenset({BlockKind.ROWS, BlockKind.SIGNALS, BlockKind.END})
+_AT_ONCE: Final = frozenset({BlockKind.STATE, BlockKind.HEALTH})
 
 
 class FoundBlock(NamedTuple):
@@ -40,10 +41,13 @@ class FoundTaker(Protocol):
     """Who keeps what was found; nothing here may wait."""
 
     def take(self, blocks: list[FoundBlock], position: int) -> None:
-        """Take blocks, none of a state; all bytes before `position` are safe."""
+        """Take blocks of what was found; all bytes before `position` are safe."""
 
     def tell_state(self, data: bytes) -> None:
         """Take a state, at once."""
+
+    def tell_health(self, data: bytes) -> None:
+        """Take what the session says of itself, at once."""
 
     def lose(self) -> None:
         """Note that something may be missing."""
@@ -94,10 +98,10 @@ class RecordKeeper:
             elif block.kind == BlockKind.ENTRY:
                 self.files.append_entry(block.data.tobytes())
                 self._place = block.connection, block.offset
-            elif block.kind != BlockKind.STATE:
+            elif block.kind in _FOUND:
                 self._found.append(FoundBlock(block.kind, block.end, block.data.tobytes()))
             else:
-                self._tell_state(block)
+                self._tell_at_once(block)
             self._taken = block.end
         return self._taken > before
 
@@ -115,21 +119,25 @@ class RecordKeeper:
         self._found = []
 
     def again(self, error: OSError) -> None:
-        """Note a failure, and go back to what is synced; states are told all the same."""
+        """Note a failure, and go back to what is synced; states and health are told the same."""
         words = self.ring.words
         for block in self.ring.blocks(self._taken):
-            if block.kind == BlockKind.STATE:
-                self._tell_state(block)
+            if block.kind in _AT_ONCE:
+                self._tell_at_once(block)
         self._found = []
         words[Word.ERRNO] = error.errno or -1
         words[Word.FAILURES] += 1
         self.files.go_back()
         self._taken = int(words[Word.TAIL])
 
-    def _tell_state(self, block: Block) -> None:
-        if self._taker is not None and block.end > self._seen:
-            self._seen = block.end
+    def _tell_at_once(self, block: Block) -> None:
+        if self._taker is None or block.end <= self._seen:
+            return
+        self._seen = block.end
+        if block.kind == BlockKind.STATE:
             self._taker.tell_state(block.data.tobytes())
+        elif block.kind == BlockKind.HEALTH:
+            self._taker.tell_health(block.data.tobytes())
 
     def _take_again(self, taker: FoundTaker) -> None:
         """Give what was synced before to a new taker, from where the last one was not done.

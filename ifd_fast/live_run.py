@@ -45,6 +45,8 @@ __all__ = ["LiveRun"]
 
 LOOK_S: Final = 0.1  # between looks at the keeper and the state
 LATENCY_S: Final = 10.0  # between looks at the latency
+NOTES_SHOWN: Final = 10
+HEALTH_S: Final = 1.0  # between two words on how it goes
 PROGRESS_S: Final = 1.0
 QUIET_WAIT_S: Final = 0.01
 
@@ -106,7 +108,7 @@ class LiveRun:
         self._shadow = Shadow(folder, settings, getattr(history, "store", None))
         self._state = State.CONNECTING
         self._looked_s = 0.0
-        self._timed_s = time.monotonic()
+        self._timed_s = self._said_s = time.monotonic()
 
     def run(self, is_stopped: Callable[[], bool], until_s: float | None = None) -> None:
         """Poll until told to stop, the session is down, or the monotonic clock is at `until_s`.
@@ -203,6 +205,9 @@ class LiveRun:
         self._looked_s = now_s
         self._shadow.tend(now_s, self.record.cores)
         self._look_at_latency(now_s)
+        if now_s - self._said_s >= HEALTH_S and self.record.has_room:
+            self._said_s = now_s
+            self._tell_health()
         fault = self.record.fault
         if fault:
             self.session.apply(Event.KEEPER_LOST)
@@ -230,6 +235,14 @@ class LiveRun:
         said = {"state": str(self._state), "why": why}
         self.record.hand_over(BlockKind.STATE, msgspec.json.encode(said))
         notify_state(str(self._state))
+
+    def _tell_health(self) -> None:
+        """Say how it goes, for pages; the newest notes alone, the whole is said at the end."""
+        said = self.describe()
+        said["notes"] = said["notes"][-NOTES_SHOWN:]
+        said["lag_s"] = self.session.timing.lag_ns / 1e9
+        said["state"] = str(self._state)
+        self.record.hand_over(BlockKind.HEALTH, msgspec.json.encode(said, enc_hook=str))
 
     def _finish(self) -> None:
         self._shadow.end()

@@ -50,6 +50,7 @@ class BlockKind(IntEnum):
     SIGNALS = 5
     STATE = 6  # that begins, and why: JSON
     END = 7  # what the session says of itself: JSON
+    HEALTH = 8  # the same, while it runs: JSON
 
 
 class Word(IntEnum):

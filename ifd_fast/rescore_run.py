@@ -141,7 +141,7 @@ class _Run:
 
         wanted = {date.isoformat(): session["key"] for date, session in sessions.items()}
         folded = self.folder.read("baselines.json") or {}
-        if set(folded) - set(wanted):
+        if set(folded) - set(wanted) or not self.folder.store.is_file():
             self.folder.store.unlink(missing_ok=True)
             folded = {}
         todo = [date for date, key in wanted.items() if folded.get(date) != key]

@@ -1,8 +1,9 @@
-"""The keeper's second duty: what was found, for people and files, by threads of its own.
+"""The keeper's second duty: what was found, for people, programs and files, by its own threads.
 
 Nothing here holds up the record. Blocks wait in memory until they are stored, BACKLOG_BYTES of
 them at most: what comes then is counted as lost, the run's digests are void, and `ifd replay`
-makes the rows again from the record. People are told by threads of their own (`telling`).
+makes the rows again from the record. People are told by threads of their own (`telling`), programs
+by the feed (`publishing`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 
 from ifd_fast.live_text import format_end, format_signals, format_state
 from ifd_fast.logs import get_logger
+from ifd_fast.publishing import Publisher
 from ifd_fast.record_ring import BlockKind, RecordRing, Word
 from ifd_fast.telling import Teller, write_stdout
 
@@ -35,7 +37,9 @@ __all__ = ["RowKeeper"]
 BACKLOG_BYTES: Final = 128 << 20
 RETRY_S: Final = 0.5
 STORE_END_S: Final = 15.0  # after the record is whole
+FEED_END_S: Final = 1.0
 TELL_END_S: Final = 2.0
+_FEED_KINDS: Final = {BlockKind.ROWS: "windows", BlockKind.SIGNALS: "signals"}
 
 
 class RowKeeper:
@@ -52,6 +56,7 @@ class RowKeeper:
         if plan.form != "none":
             self._printer = Teller(write_stdout, self._note_told)
         self._callers: list[Teller[InstitutionalSignalV3]] = []
+        self._feed = _serve_feed(record)
         self._waiting: deque[tuple[list[FoundBlock], int]] = deque()
         self._waiting_bytes = 0
         self._changed = threading.Condition()
@@ -78,9 +83,18 @@ class RowKeeper:
 
     def tell_state(self, data: bytes) -> None:
         """Have a state printed at once: nobody waits for a disk to hear that it fails."""
+        said = msgspec.json.decode(data)
         if self._printer is not None:
-            said = msgspec.json.decode(data)
             self._printer.put(format_state(said["state"], said["why"], self._plan.form))
+        self._publish("state", said)
+
+    def tell_health(self, data: bytes) -> None:
+        """Pass on what the session says of itself, with what is known of the keeper."""
+        said = msgspec.json.decode(data)
+        said["blocks_lost"] = self.blocks_lost
+        said["lines_dropped"] = 0 if self._printer is None else self._printer.dropped
+        said["backlog_bytes"] = self._waiting_bytes
+        self._publish("health", said)
 
     def lose(self) -> None:
         """Note that blocks may be missing: they were synced, and written over before stored."""
@@ -95,6 +109,8 @@ class RowKeeper:
             self._thread.join(STORE_END_S)
         for teller in self._tellers():
             teller.finish(TELL_END_S)
+        if self._feed is not None:
+            self._feed.close(FEED_END_S)
         return self._is_whole
 
     def _run(self) -> None:
@@ -117,8 +133,13 @@ class RowKeeper:
                 blocks, position = self._waiting.popleft()
             for block in blocks:
                 if block.kind != BlockKind.END:
-                    self._tell(store.take(block), block.end)
+                    frame = store.take(block)
+                    self._publish(_FEED_KINDS[block.kind], frame)
+                    if block.kind == BlockKind.SIGNALS:
+                        self._tell(frame, block.end)
             self._insist(store.store)
+            if self._feed is not None:
+                self._feed.settle()
             for block in blocks:
                 if block.kind == BlockKind.END:
                     self._end(store, msgspec.json.decode(block.data))
@@ -136,6 +157,7 @@ class RowKeeper:
         said["lines_dropped"] = 0 if self._printer is None else self._printer.dropped
         document: dict[str, Any] = {}
         self._insist(lambda: document.update(store.finish(said)))
+        self._publish("end", document)
         if self._printer is not None:
             for line in format_end(document, self._record, self._plan.form):
                 self._printer.put(line)
@@ -171,8 +193,12 @@ class RowKeeper:
                 continue
             self._callers.append(Teller(guard, self._note_told))
 
-    def _tell(self, frame: pl.DataFrame | None, end: int) -> None:
-        if frame is None or end <= self._told or not self._tellers():
+    def _publish(self, kind: str, said: pl.DataFrame | dict[str, Any]) -> None:
+        if self._feed is not None:
+            self._feed.publish(kind, said if isinstance(said, dict) else said.to_dicts())
+
+    def _tell(self, frame: pl.DataFrame, end: int) -> None:
+        if end <= self._told or not self._tellers():
             return
         from polars import col
 
@@ -200,3 +226,13 @@ class RowKeeper:
         told = min(teller.position for teller in self._tellers())
         if told > int(self._ring.words[Word.TOLD]):
             self._ring.words[Word.TOLD] = told
+
+
+def _serve_feed(record: Path) -> Publisher | None:
+    """Return the record's feed; a folder that holds no socket costs the feed, not the record."""
+    try:
+        return Publisher(record)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        get_logger("keeper").warning("no feed is served", reason=reason, folder=str(record))
+        return None

@@ -68,8 +68,8 @@ class RowStore:
         ]
         self._earlier = pl.concat(earlier).unique(_KEY) if earlier else None
 
-    def take(self, block: FoundBlock) -> pl.DataFrame | None:
-        """Take a block of rows or signals; return signals that nobody was told of before.
+    def take(self, block: FoundBlock) -> pl.DataFrame:
+        """Take a block of rows or signals; return them, less signals somebody was told of before.
 
         What is stored already is not stored again, but returned.
 
@@ -87,9 +87,9 @@ class RowStore:
             self._add(name, frame)
             self._waiting[name].append(frame)
             self._ends[name] = block.end
-        if name == "windows":
-            return None
-        return frame if self._earlier is None else frame.join(self._earlier, on=_KEY, how="anti")
+        if name == "windows" or self._earlier is None:
+            return frame
+        return frame.join(self._earlier, on=_KEY, how="anti")
 
     def store(self) -> None:
         """Write what was taken as segments; raises OSError, and then tries again when called."""

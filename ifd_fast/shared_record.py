@@ -113,6 +113,11 @@ class SharedRecord:
         self._waiting.append((kind, *self.position, data))
         self._offer()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether nothing waits for room: what can be said later is better not said now."""
+        return not self._waiting
+
     def received(self, count: int) -> NDArray[np.uint8]:
         """Take `count` bytes now in `space`; they lie there until they are safe, and longer."""
         if not self._is_open:

@@ -8,10 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import databento
+import polars as pl
 import pytest
 
 from ifd_fast.config import load_settings
@@ -30,10 +34,13 @@ from ifd_fast.record_replay import replay_record
 from ifd_fast.rescore_run import Request, rescore
 from ifd_fast.segments import read_segments
 from ifd_fast.shared_record import ring_path
+from ifd_fast.subscribing import Feed, FeedItem
 from tests.gateway_client import little_market
 from tests.strategies_interface import SMALL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ifd_fast.gateway_tape import Tape
 
 pytestmark = pytest.mark.jit
@@ -51,8 +58,12 @@ def run_live(
     faults: list[Fault],
     key: str = TEST_KEY,
     terms: Terms | None = None,
+    feed: list[FeedItem] | None = None,
 ) -> LiveRun:
-    """Run a session over a record until the market has ended; return the run."""
+    """Run a session over a record until the market has ended; return the run.
+
+    What its feed says goes into `feed`.
+    """
     profile = folder / "live.toml"
     profile.write_text(SMALL)
     with Gateway(Market(tape, faults=Faults(faults))) as gateway:
@@ -61,8 +72,30 @@ def run_live(
         )
         run = LiveRun(load_settings(profile), wanted, parse_api_key(key, "key"), folder / "record")
         lost = len(faults) + 1
-        run.run(lambda: run.session.counts["connections_lost"] >= lost)
+        with follow(folder / "record", feed):
+            run.run(lambda: run.session.counts["connections_lost"] >= lost)
     return run
+
+
+@contextmanager
+def follow(record: Path, into: list[FeedItem] | None) -> Iterator[None]:
+    """Have a thread take what a record's feed says, to its end."""
+    feed = Feed(record)
+
+    def take(items: list[FeedItem]) -> None:
+        ends_s = time.monotonic() + 60.0
+        while not any(one.kind == "end" for one in items) and time.monotonic() < ends_s:
+            items += feed.poll(0.5)
+
+    thread = threading.Thread(target=take, args=(into,))
+    if into is not None:
+        thread.start()
+    try:
+        yield
+    finally:
+        if into is not None:
+            thread.join(60.0)
+        feed.close()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +115,8 @@ def test_the_record_replayed_gives_the_sessions_rows(
     itself reads the record's files.
     """
     tape = market()
-    run = run_live(tape, tmp_path, faults, terms=Terms("GLBX.MDP3", ts_out=bool(faults)))
+    said: list[FeedItem] = []
+    run = run_live(tape, tmp_path, faults, terms=Terms("GLBX.MDP3", ts_out=bool(faults)), feed=said)
     digest = run.found["digests"]["rows_digest"]
     assert run.found["windows"] > 50
     record = tmp_path / "record"
@@ -90,6 +124,7 @@ def test_the_record_replayed_gives_the_sessions_rows(
     assert again.document["digests"] == run.found["digests"]
     assert read_segments(record, "windows").equals(again.windows)
     assert read_segments(record, "signals").drop("withheld").equals(again.signals)
+    check_fed(said, record, run)
     check_rescored(tmp_path, run, monkeypatch)
     monkeypatch.setattr("ifd_fast.record_reader.READ_BYTES", 1001)
     assert replay_record(record, profile=tmp_path / "live.toml").rows_digest == digest
@@ -104,6 +139,22 @@ def test_the_record_replayed_gives_the_sessions_rows(
         (tmp_path / "clean").mkdir()
         clean = run_live(tape, tmp_path / "clean", [])
         assert clean.found["digests"]["facts_digest"] == run.found["digests"]["facts_digest"]
+
+
+def check_fed(said: list[FeedItem], record: Path, run: LiveRun) -> None:
+    """Hold what the feed said against what the record's segments hold."""
+    assert said[0].kind == "begin"
+    for name, key in (("windows", "window_end"), ("signals", "timestamp")):
+        stored = read_segments(record, name)
+        fed = [row for one in said if one.kind == name for row in one.data]
+        assert [row["instrument_id"] for row in fed] == stored["instrument_id"].to_list()
+        at = pl.Series([row[key] for row in fed], dtype=pl.String).str.to_datetime(time_unit="ns")
+        assert at.dt.replace_time_zone("UTC").equals(stored[key].alias(""))
+    states = [one.data["state"] for one in said if one.kind == "state"]
+    assert {"replaying", "down"} <= set(states)
+    assert said[-1].kind == "end"
+    assert said[-1].data["digests"] == run.found["digests"]
+    assert not any(one.kind == "dropped" for one in said)
 
 
 def check_rescored(folder: Path, run: LiveRun, patch: pytest.MonkeyPatch) -> None:
