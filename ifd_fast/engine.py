@@ -48,7 +48,7 @@ from ifd_kernels.layout import (
     Integer,
 )
 from ifd_kernels.passing import pass_time
-from ifd_kernels.score_state import HEAD, KEPT, OPEN, ROWS
+from ifd_kernels.score_state import HEAD, KEPT, NEVER, OPEN, ROWS
 from ifd_kernels.windows import set_next
 
 if TYPE_CHECKING:
@@ -329,6 +329,10 @@ class FlowEngine:
         handed = np.concatenate([*self._handed_over, take_handovers(self.state.score)])
         self._handed_over.clear()
         return handed
+
+    def leave_handovers(self) -> None:
+        """Have nobody take what the scorer is given: the log keeps what it needs alone."""
+        self.state.score.cursor[KEPT] = NEVER
 
     @property
     def identity_version(self) -> tuple[int, ...]:

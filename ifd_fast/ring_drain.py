@@ -47,6 +47,7 @@ class RingDrain(Taker):
     ) -> None:
         """Take what `engine` finds from now on."""
         super().__init__(engine)
+        engine.leave_handovers()  # a record is scored again from its bytes
         self._hand_over = hand_over
         self._is_withheld = is_withheld
         self._names = _Names(engine)
@@ -64,7 +65,6 @@ class RingDrain(Taker):
             names = self._names.of(signals["slot"])
             self._put(BlockKind.SIGNALS, signals, names, withheld=self._is_withheld(signals))
         self.engine.instruments.over.take()  # nobody lists instruments that are over
-        self.engine.take_handovers()
 
     def _put(
         self,

@@ -16,9 +16,12 @@ from ifd_kernels.score_state import (
     COLUMNS,
     CURSORS,
     EVIDENCE,
+    MOST_VOTES,
     NEIGHBOURS,
     NEVER,
     ROWS,
+    SAID_SECONDS,
+    SAID_SLOTS,
     VOTE,
     Score,
 )
@@ -73,7 +76,7 @@ _BY_SLOT: Final[dict[str, int]] = {
     "best": 0,
     "grain_s": 0,
     "neighbours": -1,
-    "steps": 0,
+    "leans": 0,
 }
 
 
@@ -142,9 +145,13 @@ def allocate_score(
         scratch=np.zeros(EVIDENCE, np.float64),
         grain_s=np.zeros(slots, np.int8),
         neighbours=np.full((slots, NEIGHBOURS), -1, np.int32),
+        leans=np.zeros(slots, np.int32),
+        leant=np.zeros(score_state.LEANT_PLACES, np.int64),
         shares=np.zeros(5, np.float64),
         levels=np.zeros(2, np.float64),
-        steps=np.zeros((slots, 2), np.int64),
+        said=np.zeros((_words(slots), SAID_SECONDS, 2), np.int64),
+        said_second=np.full(SAID_SECONDS, -1, np.int64),
+        steps=np.zeros(MOST_VOTES, np.int64),
         cursor=np.zeros(CURSORS, np.int64),
         expected=unknown_expected(slots),
         season=np.linspace(0.0, 1.0, SEASON_BINS + 1),
@@ -169,7 +176,13 @@ def add_slots(score: Score, slots: int) -> Score:
     mids = np.full((score_state.MARKS_KEPT, slots), UNDEF_PRICE, np.int64)
     mids[:, :before] = score.mids
     expected = grow_rows(score.expected, slots, unknown_expected(1)[0])
-    return score._replace(mids=mids, expected=expected, **grown)
+    said = grow_rows(score.said, _words(slots))
+    return score._replace(mids=mids, expected=expected, said=said, **grown)
+
+
+def _words(slots: int) -> int:
+    """Return how many words of SAID_SLOTS bits hold one bit a slot."""
+    return -(-slots // SAID_SLOTS)
 
 
 def bury_slots(score: Score, slots: NDArray[np.int64], grave: int) -> None:
@@ -189,6 +202,8 @@ def bury_slots(score: Score, slots: NDArray[np.int64], grave: int) -> None:
             getattr(score, name)[slots] = fill
     for name, moved in zip(_SUMS_OF_SLOT, sums, strict=True):
         getattr(score, name)[grave] += moved
+    for slot in slots.tolist():
+        score.said[slot // SAID_SLOTS] &= ~(np.int64(1) << np.int64(slot % SAID_SLOTS))
     score.mids[:, slots] = UNDEF_PRICE
     score.expected[slots] = unknown_expected(1)[0]
 

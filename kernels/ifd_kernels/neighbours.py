@@ -16,7 +16,16 @@ import numpy as np
 from ifd_kernels._jit import kernel
 from ifd_kernels.evidence import bounded
 from ifd_kernels.layout import KIND_PUT, Integer, Records
-from ifd_kernels.score_state import BEST_RANK, NEIGHBOURS, SLOTS, Score
+from ifd_kernels.score_state import (
+    BEST_RANK,
+    LEANT,
+    LEANT_SLOTS,
+    LEANT_SQUARES,
+    LEANT_SUM,
+    NEIGHBOURS,
+    SLOTS,
+    Score,
+)
 from ifd_kernels.signals import MAX_AGREEMENT
 from ifd_kernels.votes import can_score
 
@@ -43,25 +52,46 @@ def lean_of(score: Score, identities: Records, slot: Integer) -> int:
 
 
 @kernel
-def coordination(score: Score, identities: Records, slot: int, side: int) -> float:
-    """Return how far the neighbours' leans lie towards the side, in standard deviations. O(n)."""
+def take_leans(score: Score, identities: Records) -> None:
+    """Keep every slot's lean, and their sums, until anything is noted or time goes on. O(n)."""
     active, total, squares = 0, 0, 0
-    for other in range(score.cursor[SLOTS]):
-        lean = lean_of(score, identities, other)
-        if other != slot and lean != SILENT:
+    for slot in range(score.cursor[SLOTS]):
+        lean = lean_of(score, identities, slot)
+        score.leans[slot] = lean
+        if lean != SILENT:
             active += 1
             total += lean
             squares += lean * lean
+    score.leant[LEANT_SLOTS] = active
+    score.leant[LEANT_SUM] = total
+    score.leant[LEANT_SQUARES] = squares
+    score.cursor[LEANT] = 1
+
+
+@kernel
+def coordination(score: Score, identities: Records, slot: int, side: int) -> float:
+    """Return how far the neighbours' leans lie towards the side, in standard deviations.
+
+    O(n) for the first slot of an instant, O(1) for the others.
+    """
+    if score.cursor[LEANT] == 0:
+        take_leans(score, identities)
+    own = int(score.leans[slot])
+    active, total = score.leant[LEANT_SLOTS], score.leant[LEANT_SUM]
+    squares = score.leant[LEANT_SQUARES]
+    if own != SILENT:
+        active -= 1
+        total -= own
+        squares -= own * own
     count, found = 0, 0
     for place in range(2 * (NEIGHBOURS + 1)):
         strike = place // 2
         beside = slot if strike == NEIGHBOURS else np.int64(score.neighbours[slot, strike])
         if beside >= 0 and place % 2 == 1:
             beside = np.int64(identities[beside]["twin_slot"])
-        lean = lean_of(score, identities, beside)
-        if beside != slot and lean != SILENT:
+        if beside >= 0 and beside != slot and score.leans[beside] != SILENT:
             count += 1
-            found += lean
+            found += int(score.leans[beside])
     if count == 0 or active < MIN_CHAIN or count >= active:
         return 0.0
     mean = total / active

@@ -48,6 +48,9 @@ BLOCKS: Final = 5  # of 60 s
 MARKS_KEPT: Final = 8
 COLUMNS: Final = 6  # of VOTE.votes
 NEIGHBOURS: Final = 4  # strikes -2, -1, 1, 2
+SAID_SECONDS: Final = 2_048  # kept: those of the longest window, and the lateness before them
+SAID_SLOTS: Final = 64  # slots in a word of Score.said
+MOST_VOTES: Final = 64  # of a side, looked at for steps, the newest: a busy strike costs no more
 NEVER: Final = 2**62
 
 # Score.cursor, int64
@@ -68,7 +71,14 @@ OBSERVED: Final = 20  # since when the session is observed, ns
 KEPT: Final = 21  # sequence number of the first entry that nobody has taken; NEVER: nobody does
 DIRTY_WEIGHED: Final = 22  # of the dirty slots, weighed at the instant at hand
 SEALS: Final = 23  # 1: instants are not scored, only what scoring would need is logged
-CURSORS: Final = 24
+LEANT: Final = 24  # 1: Score.leans are those of what was noted so far
+CURSORS: Final = 25
+
+# Places of Score.leant, of all slots that lean.
+LEANT_SLOTS: Final = 0
+LEANT_SUM: Final = 1
+LEANT_SQUARES: Final = 2
+LEANT_PLACES: Final = 3
 
 # Columns of Score.best, a side's strongest evidence.
 BEST_RANK: Final = 0
@@ -118,9 +128,13 @@ class Score(NamedTuple):
     scratch: NDArray[np.float64]  # (EVIDENCE,) of the measurement at hand
     grain_s: NDArray[np.int8]  # (n,) seconds of channel B, 0: none
     neighbours: NDArray[np.int32]  # (n, 4) slots of the strikes beside, same type; -1: none
+    leans: NDArray[np.int32]  # (n,) each slot's lean, see neighbours.py, if cursor[LEANT] says so
+    leant: NDArray[np.int64]  # (LEANT_PLACES,) how many slots lean, the sum of leans, of squares
     shares: NDArray[np.float64]  # (5,) season's share of the windows and of today, at NOW
     levels: NDArray[np.float64]  # (2,) expected votes of a session: all calls, all puts
-    steps: NDArray[np.int64]  # (n, 2) scratch: seconds in step with the slot at hand, the last
+    said: NDArray[np.int64]  # (ceil(n / 64), 2048, 2) slots with contracts, by second and side
+    said_second: NDArray[np.int64]  # (2048,) the second that stands there, -1: none
+    steps: NDArray[np.int64]  # (64,) scratch: where the seconds of the side's votes stand
     cursor: NDArray[np.int64]  # (CURSORS,)
     expected: Records  # (n,) EXPECTED
     season: NDArray[np.float64]  # (b + 1,)

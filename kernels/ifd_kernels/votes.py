@@ -12,6 +12,8 @@ the same strike, has flow on the same side in that second: a straddle is no one-
 
 from __future__ import annotations
 
+import numpy as np
+
 from ifd_kernels._jit import kernel
 from ifd_kernels.layout import (
     DONE,
@@ -31,11 +33,14 @@ from ifd_kernels.score_state import (
     DIRTY_WEIGHED,
     HEAD,
     KEPT,
+    LEANT,
     MARK,
     NEVER,
     NOW,
     OBSERVED,
     OPEN,
+    SAID_SECONDS,
+    SAID_SLOTS,
     SLOTS,
     TAIL,
     TAIL_NS,
@@ -242,6 +247,21 @@ def note_moves(score: Score, sequence: int, slot: int, twin: int) -> None:
 
 
 @kernel
+def say_sides(score: Score, slot: int, second: Integer, sides: int) -> None:
+    """Note that a slot has contracts on `sides` in a second, for whoever asks who else had."""
+    place = second & (SAID_SECONDS - 1)
+    if score.said_second[place] != second:
+        score.said_second[place] = second
+        for word in range(score.said.shape[0]):
+            score.said[word, place, 0] = 0
+            score.said[word, place, 1] = 0
+    bit = np.int64(1) << np.int64(slot % SAID_SLOTS)
+    for side in range(2):
+        if (sides >> side) & 1:
+            score.said[slot // SAID_SLOTS, place, side] |= bit
+
+
+@kernel
 def note_flow(
     score: Score,
     identities: Records,
@@ -286,11 +306,13 @@ def note_flow(
     note_moves(score, sequence, slot, twin)
     sides = (1 if bid_after > bid_before else 0) | (2 if ask_after > ask_before else 0)
     entry["sides"] = sides
+    say_sides(score, slot, second, sides)
     entry["chain"] = -1
     if can_score(identities, slot):
         entry["chain"] = int(identities[slot]["kind"]) - KIND_CALL
     score.newest[slot] = sequence
     score.cursor[HEAD] = sequence + 1
+    score.cursor[LEANT] = 0
     add_everywhere(score, sequence, 1)
     touch_slot(score, slot)
     if twin >= 0:
@@ -351,6 +373,7 @@ def open_session(score: Score, open_ns: int, observed_ns: int) -> None:
     score.paired[:] = 0
     score.chain[:] = 0
     score.newest[:] = -1
+    score.said_second[:] = -1
     score.is_dirty[:] = 0
     score.mids[:] = UNDEF_PRICE
     score.moved[:] = 0
@@ -369,4 +392,5 @@ def open_session(score: Score, open_ns: int, observed_ns: int) -> None:
     score.cursor[NOW] = -1
     score.cursor[OPEN] = open_ns
     score.cursor[MARK] = -1
+    score.cursor[LEANT] = 0
     score.cursor[OBSERVED] = observed_ns if observed_ns > open_ns else open_ns

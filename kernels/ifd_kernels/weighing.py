@@ -45,6 +45,7 @@ from ifd_kernels.score_state import (
     DIRTY_WEIGHED,
     EVIDENCE,
     FAMILY,
+    LEANT,
     NOW,
     OBSERVED,
     OPEN,
@@ -94,6 +95,7 @@ def refresh_family(score: Score, identities: Records, slots: int) -> None:
     slow enough for channel B.
     """
     score.cursor[SLOTS] = slots
+    score.cursor[LEANT] = 0
     score.levels[0] = 0.0
     score.levels[1] = 0.0
     family = 0
@@ -114,6 +116,7 @@ def refresh_family(score: Score, identities: Records, slots: int) -> None:
 @kernel
 def begin_instant(score: Score, instant_ns: Integer) -> None:
     """Let all flow grow old up to the instant; take the season's shares."""
+    score.cursor[LEANT] = 0
     advance_tails(score, instant_ns)
     open_ns = score.cursor[OPEN]
     until = season_at(score.season, open_ns, instant_ns)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.oracle.votes import SECOND_NS, SIDES, capped, grew, is_paired, votes, younger
+from tests.oracle.votes import SIDES, capped, grew, is_paired, votes, younger
 
 MOST_VOTES = 64
-LATENESS_NS = SECOND_NS
 DECADES_OF_CHOICE = 1.5
 
 
@@ -18,7 +17,7 @@ def in_step_share(
     """Return the largest share of the side's votes in step with one companion, beyond chance.
 
     Of the newest 64 votes. A vote (cap 1, not paired) is in step with a companion that has
-    contracts on the side in the same second, handed over no more than a second apart.
+    contracts on the side in the same second, whenever they were handed over.
     """
     name = SIDES[side]
     own = [
@@ -29,17 +28,11 @@ def in_step_share(
     shares = [0.0]
     for companion in companions:
         theirs = [flow for flow in flows if flow["slot"] == companion and grew(flow, name)]
-        steps = sum(any(is_together(flow, other) for other in theirs) for flow in own)
+        steps = sum(any(flow["second"] == other["second"] for other in theirs) for flow in own)
         if steps:
             usual = votes(flows, companion, now_ns, (0, window_s), 1, twins)[side] / window_s
             shares.append((steps - len(own) * usual) / (len(own) + 2))
     return min(max(shares), 1.0)
-
-
-def is_together(flow: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two flows are of one second and were handed over close to each other."""
-    apart_ns = abs(flow["instant_ns"] - other["instant_ns"])
-    return bool(flow["second"] == other["second"] and apart_ns <= LATENESS_NS)
 
 
 def companion_decades(ranks: list[float], twin: float) -> float:
