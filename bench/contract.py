@@ -331,6 +331,11 @@ def starts(folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure the rows named on the command line, or all; keep the others' last results."""
     chosen = sys.argv[1:] or list(ROWS)
+    unknown = [name for name in chosen if name not in ROWS]
+    if unknown:
+        raise SystemExit(
+            f"`{unknown[0]}` is no row: name any of {', '.join(ROWS)}, or none for all."
+        )
     today = dt.datetime.now(dt.UTC).date().isoformat()
     kept = json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:

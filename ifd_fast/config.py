@@ -37,6 +37,7 @@ __all__ = [
     "find_api_key",
     "find_key",
     "find_notify_socket",
+    "find_watchdog_s",
     "load_settings",
     "packaged_profiles",
     "parse_text",
@@ -194,6 +195,15 @@ def find_notify_socket(environ: Mapping[str, str] | None = None) -> str:
     """Return where systemd wants to be told of states, '' if it doesn't."""
     variables = os.environ if environ is None else environ
     return variables.get("NOTIFY_SOCKET", "")
+
+
+def find_watchdog_s(environ: Mapping[str, str] | None = None) -> float:
+    """Return how many seconds systemd waits for a sign of life of this process, 0 if it doesn't."""
+    variables = os.environ if environ is None else environ
+    wanted, whose = variables.get("WATCHDOG_USEC", ""), variables.get("WATCHDOG_PID", "")
+    if not wanted.isdecimal() or whose not in {"", str(os.getpid())}:
+        return 0.0
+    return int(wanted) / 1e6
 
 
 def _own_key_file(variables: Mapping[str, str]) -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 from ifd_fast.keeper_plan import KeeperPlan
 from ifd_fast.live_session import LiveSession
 from ifd_fast.live_states import Event, State
-from ifd_fast.notifying import notify_state
+from ifd_fast.notifying import Watchdog, notify_state
 from ifd_fast.proven_reader import ProvenReader
 from ifd_fast.record_ring import BlockKind
 from ifd_fast.replaying import make_engine
@@ -105,6 +105,7 @@ class LiveRun:
         self.recovered_bytes = 0
         self.checkpoint: Path | None = None  # where this run went on from, if from one
         self._is_playing = False
+        self._watchdog = Watchdog()
         self._shadow = Shadow(folder, settings, getattr(history, "store", None))
         self._state = State.CONNECTING
         self._looked_s = 0.0
@@ -119,7 +120,7 @@ class LiveRun:
             The gateway refuses for good. What was received is recorded all the same.
         """
         wait_s = 0.0 if self.is_busy else QUIET_WAIT_S
-        self.session.is_stopped = is_stopped
+        self.session.is_stopped = self._living(is_stopped)
         warm_live()
         if self.record.before is not None:
             self._recover_from(self.record.before, is_stopped)
@@ -159,6 +160,15 @@ class LiveRun:
             "notes": session.notes,
         }
 
+    def _living(self, is_stopped: Callable[[], bool]) -> Callable[[], bool]:
+        """Return `is_stopped` for waits that ask it: who asks is alive."""
+
+        def ask() -> bool:
+            self._watchdog.beat(time.monotonic())
+            return is_stopped()
+
+        return ask
+
     def _recover_from(self, before: RecordReader, is_stopped: Callable[[], bool]) -> None:
         try:
             self._recover(before, is_stopped)
@@ -178,6 +188,7 @@ class LiveRun:
                 self._tell(State.RECOVERING, text)
             self.recovered_bytes = player.left_bytes
             for _ in play_on(self.session, player):
+                self._watchdog.beat(time.monotonic())
                 if is_stopped():
                     break
                 if time.monotonic() - said_s >= PROGRESS_S:
@@ -203,6 +214,7 @@ class LiveRun:
     def _look(self, now_s: float) -> None:
         """See how keeper and state are."""
         self._looked_s = now_s
+        self._watchdog.beat(now_s)
         self._shadow.tend(now_s, self.record.cores)
         self._look_at_latency(now_s)
         if now_s - self._said_s >= HEALTH_S and self.record.has_room:

@@ -28,7 +28,6 @@ from ifd_fast.gateway_market import TEST_KEY, Market
 from ifd_fast.live_protocol import Terms
 from ifd_fast.live_run import LiveRun
 from ifd_fast.live_settings import LiveSettings
-from ifd_fast.notifying import notify_state
 from ifd_fast.record_files import JOURNAL
 from ifd_fast.record_replay import replay_record
 from ifd_fast.rescore_run import Request, rescore
@@ -234,14 +233,24 @@ def test_the_command_runs_a_simulated_market(tmp_path: Path) -> None:
     assert replay_record(tmp_path / "record").rows_digest == end["digests"]["rows_digest"]
 
 
-def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a socket to be told on, each state is a status, and live means ready."""
+def test_a_session_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs, and after a restart while it plays its record, before it is live again."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(str(tmp_path / "notify"))
-        heard.settimeout(2)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        notify_state("replaying")
-        assert heard.recv(100) == b"STATUS=replaying"
-        notify_state("live")
-        assert heard.recv(100) == b"STATUS=live\nREADY=1"
-    notify_state("down")  # nobody hears
+        monkeypatch.setenv("WATCHDOG_USEC", "2")
+        for states in ({b"STATUS=replaying"}, {b"STATUS=replaying", b"STATUS=recovering"}):
+            said: list[bytes] = []
+            listener = threading.Thread(target=listen, args=(heard, said))
+            listener.start()
+            run_live(market(), tmp_path, [])
+            listener.join(10.0)
+            assert states <= set(said)
+            first = min(said.index(one) for one in states)
+            assert b"WATCHDOG=1" in said[first : said.index(b"STATUS=replaying") + 5]
+
+
+def listen(heard: socket.socket, into: list[bytes]) -> None:
+    """Take what systemd would be told, until the session is down."""
+    while not into or into[-1] != b"STATUS=down":
+        into.append(heard.recv(100))

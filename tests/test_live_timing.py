@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -15,6 +14,9 @@ from ifd_fast.errors import UsageError
 from ifd_fast.framing import allocate_ring
 from ifd_fast.live_timing import Timing
 from ifd_kernels.layout import PUBLISHED
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.border
 
@@ -81,9 +83,18 @@ def test_a_market_of_another_day_has_its_own_clock() -> None:
     assert timing.wall_ns(0) == 7_400
 
 
-def test_little_memory_to_lock_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_memory_to_lock_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would end a session in its middle."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    (tmp_path / "status").write_text("Name:\tifd\nCapEff:\t0000000000000000\n")
+    monkeypatch.setattr(memory_lock, "_STATUS", tmp_path / "status")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (65_536, 65_536))
     with pytest.raises(UsageError, match=r"65,536 bytes are allowed.*ulimit -l unlimited"):
         memory_lock.lock_memory()
+
+
+def test_who_may_lock_without_limit() -> None:
+    """It is a capability that says so, whoever has it."""
+    assert memory_lock.may_lock("CapEff:\t0000000000004000\n")
+    assert memory_lock.may_lock("Uid:\t1000\nCapEff:\t000001ffffffffff\n")
+    assert not memory_lock.may_lock("Uid:\t0\nCapEff:\t000001ffffffbfff\n")
+    assert not memory_lock.may_lock("Uid:\t0\n")
