@@ -19,7 +19,7 @@ from ifd_fast.instrument_links import Known
 from ifd_fast.retired import Retirement
 from ifd_kernels import book_state, level_blocks
 from ifd_kernels.layout import CONSUMED, PUBLISHED
-from ifd_kernels.score_state import VOTE
+from ifd_kernels.score_state import KEPT, NEVER, VOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +90,7 @@ def restore_engine(engine: FlowEngine, head: Head, arrays: Arrays) -> None:
     _restore_instruments(engine.instruments, head["instruments"], arrays)
     engine.use_slots()
     state = engine.state
+    are_left = int(state.score.cursor[KEPT]) == NEVER
     score = {name: arrays[f"score.{name}"].copy() for name in _REPLACED}
     log = np.zeros(head["sizes"]["log"], VOTE)
     engine.state = state = state._replace(
@@ -99,6 +100,8 @@ def restore_engine(engine: FlowEngine, head: Head, arrays: Arrays) -> None:
     for name, array in _walk(state):
         if name in arrays and name not in _OF_INSTRUMENTS:
             _put(name, array, arrays[name], is_part=name in kept)
+    if are_left:  # whoever saved it may have taken hand-overs: who restores it takes none
+        engine.leave_handovers()
     engine._shown_version = tuple(head["shown_version"])
     engine._joined_version = tuple(head["joined_version"])
     engine._retired.grave = head["grave"]

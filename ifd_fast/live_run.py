@@ -120,10 +120,11 @@ class LiveRun:
             The gateway refuses for good. What was received is recorded all the same.
         """
         wait_s = 0.0 if self.is_busy else QUIET_WAIT_S
-        self.session.is_stopped = self._living(is_stopped)
+        asked = self._living(is_stopped)
+        self.session.is_stopped = asked
         warm_live()
         if self.record.before is not None:
-            self._recover_from(self.record.before, is_stopped)
+            self._recover_from(self.record.before, asked)
         self._shadow.tend(time.monotonic(), self.record.cores)
         gc.collect()
         gc.freeze()
@@ -161,7 +162,7 @@ class LiveRun:
         }
 
     def _living(self, is_stopped: Callable[[], bool]) -> Callable[[], bool]:
-        """Return `is_stopped` for waits that ask it: who asks is alive."""
+        """Return `is_stopped` for what takes long and asks it: who asks is alive."""
 
         def ask() -> bool:
             self._watchdog.beat(time.monotonic())
@@ -188,7 +189,6 @@ class LiveRun:
                 self._tell(State.RECOVERING, text)
             self.recovered_bytes = player.left_bytes
             for _ in play_on(self.session, player):
-                self._watchdog.beat(time.monotonic())
                 if is_stopped():
                     break
                 if time.monotonic() - said_s >= PROGRESS_S:

@@ -13,6 +13,7 @@ import os
 import selectors
 import socket
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +30,7 @@ QUEUE_BYTES: Final = 8 << 20  # about two windows' rows of 10,000 instruments
 BEGIN: Final = b'{"kind":"begin"}\n'
 KEPT: Final = ("state", "health")  # whoever comes later is told the last of each
 _SEND_BYTES: Final = 1 << 16
+_RETRY_S: Final = 0.1
 
 
 class Publisher:
@@ -127,7 +129,8 @@ class Publisher:
     def _accept(self) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError:
+        except OSError:  # no descriptor is free: it waits in line, and so does this
+            time.sleep(_RETRY_S)
             return
         client.setblocking(False)
         with self._lock:
@@ -240,15 +243,14 @@ def bind_feed(record: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     folder = os.open(record, os.O_RDONLY | os.O_DIRECTORY)
-    before = os.umask(0o177)
     try:
         listener.bind(f"/proc/self/fd/{folder}/{FEED}")
+        path.chmod(0o600)  # before it listens: until then nobody can connect
+        listener.listen(SUBSCRIBERS_MAX)
     except OSError:
         listener.close()
         raise
     finally:
-        os.umask(before)
         os.close(folder)
-    listener.listen(SUBSCRIBERS_MAX)
     listener.setblocking(False)
     return listener

@@ -94,6 +94,8 @@ class RowKeeper:
         said["blocks_lost"] = self.blocks_lost
         said["lines_dropped"] = 0 if self._printer is None else self._printer.dropped
         said["backlog_bytes"] = self._waiting_bytes
+        if self._feed is not None:
+            said["feed"] = {"subscribers": self._feed.subscribers, "dropped": self._feed.dropped}
         self._publish("health", said)
 
     def lose(self) -> None:

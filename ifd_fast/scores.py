@@ -11,6 +11,7 @@ from ifd_fast.errors import IfdError
 from ifd_fast.ranking import Ranking, unknown_ranking
 from ifd_kernels import score_state
 from ifd_kernels.layout import KIND_CALL, KIND_PUT, NEED_SIGNALS, NEED_VOTES, UNDEF_PRICE
+from ifd_kernels.neighbours import SILENT
 from ifd_kernels.score_state import (
     BESTS,
     COLUMNS,
@@ -76,7 +77,7 @@ _BY_SLOT: Final[dict[str, int]] = {
     "best": 0,
     "grain_s": 0,
     "neighbours": -1,
-    "leans": 0,
+    "leans": SILENT,
 }
 
 
@@ -145,7 +146,7 @@ def allocate_score(
         scratch=np.zeros(EVIDENCE, np.float64),
         grain_s=np.zeros(slots, np.int8),
         neighbours=np.full((slots, NEIGHBOURS), -1, np.int32),
-        leans=np.zeros(slots, np.int32),
+        leans=np.full(slots, SILENT, np.int32),
         leant=np.zeros(score_state.LEANT_PLACES, np.int64),
         shares=np.zeros(5, np.float64),
         levels=np.zeros(2, np.float64),

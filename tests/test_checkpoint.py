@@ -32,6 +32,7 @@ from ifd_fast.simulation import Simulation
 from ifd_fast.world import load_world
 from ifd_kernels import book_state
 from ifd_kernels.duplicates import LEFT
+from ifd_kernels.score_state import HEAD, KEPT, NEVER
 from tests.strategies_interface import LATE, OPEN, SECOND, SMALL, UNLISTED, definitions, run, store
 from tests.test_live_session import live_header
 
@@ -204,6 +205,24 @@ def test_a_play_goes_on_from_any_byte(
     total = sum(RecordReader(records[which]).ends.values())
     place = drawn.randrange(total // 4_001)
     check_cut(records[which], whole[which], lambda _, steps: steps >= place, ranked=which == 1)
+
+
+def test_who_takes_no_hand_overs_is_not_made_to(records: list[Path]) -> None:
+    """Saved by one that takes them, gone on with by one that doesn't: its log stays short."""
+    first = begin(records[1], ranked=True)
+    assert drive(first, lambda player, _: player.engine.state.score.cursor[HEAD] > 200)
+    first.drain.drain()
+    shutil.rmtree(records[1] / FOLDER, ignore_errors=True)
+    save_checkpoint(first, settings())
+    second = begin(records[1], ranked=True)
+    second.engine.leave_handovers()
+    path, refusals = restore_checkpoint(second, settings())
+    assert path is not None, refusals
+    assert first.engine.state.score.cursor[KEPT] == first.engine.state.score.cursor[HEAD]
+    assert second.engine.state.score.cursor[KEPT] == NEVER
+    for _ in second.play():
+        pass
+    assert not second.engine._handed_over
 
 
 def in_header(player: RecordPlayer, _: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ifd_fast import scores
 from ifd_fast.profiles import Profile
 from ifd_kernels.companions import companion_decades, in_step_share
 from ifd_kernels.layout import IDENTITY, KIND_CALL, KIND_PUT
-from ifd_kernels.score_state import ANY_RANK, ANY_WINDOW, Score
+from ifd_kernels.score_state import ANY_RANK, ANY_WINDOW, SAID_SECONDS, Score
 from ifd_kernels.scoring import note_flow
 from tests.oracle import companions as oracle
 from tests.oracle.votes import SECOND_NS
@@ -26,10 +27,10 @@ LENGTH_S = 100
 Flow = dict[str, Any]
 
 
-def chain() -> Any:
-    """Return IDENTITY of three strikes of one expiry."""
-    identities = np.zeros(SLOTS, IDENTITY)
-    number = np.arange(SLOTS)
+def chain(slots: int = SLOTS) -> Any:
+    """Return IDENTITY of strikes of one expiry, a call and a put each."""
+    identities = np.zeros(slots, IDENTITY)
+    number = np.arange(slots)
     identities["mapped"], identities["strike_1e9"] = 1, 10**9 * (number // 2)
     identities["kind"] = np.where(number % 2 == 0, KIND_CALL, KIND_PUT)
     identities["twin_slot"] = number ^ 1
@@ -45,8 +46,8 @@ def flow_of(slot: int, second: int, side: int, late_s: int = 0) -> Flow:
 
 def handed(flows: list[Flow], identities: Any) -> Score:
     """Return a score that was given the flows, all in its windows of 300 s and more."""
-    score = scores.allocate_score(Profile(), SLOTS)
-    scores.set_expected(score, scores.unknown_expected(SLOTS), identities)
+    score = scores.allocate_score(Profile(), len(identities))
+    scores.set_expected(score, scores.unknown_expected(len(identities)), identities)
     score.best[:, :, ANY_WINDOW] = 1
     for flow in flows:
         where = (flow["slot"], flow["second"], flow["instant_ns"])
@@ -89,6 +90,58 @@ def test_in_step_share_equals_its_oracle(flows: list[Flow]) -> None:
                 assert actual == pytest.approx(expected, rel=1e-12)
             assert in_step_share(swapped, identities, slot, 1 - side) == actual
             assert 0 <= actual <= 1
+
+
+WIDE = 140  # slots: more than two words, the last of them not full
+WIDE_TWINS = {n: n ^ 1 for n in range(WIDE)}
+
+
+def wide_flows(seed: int) -> list[Flow]:
+    """Return a hundred seconds of strikes that trade more and more often, some of it late."""
+    drawn = random.Random(seed)
+    return in_order(
+        [
+            flow_of(slot, second, int(drawn.random() < slot / WIDE), drawn.choice([0, 0, 1]))
+            for slot in (0, 3, 62, 63, 64, 65, 127, 128, 139)
+            for second in range(LENGTH_S)
+            if drawn.random() < 0.3 + slot / 200
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_strikes_over_many_seconds_equal_their_oracle(seed: int) -> None:
+    """Every digit of a count and every word of slots: up to 64 steps, over a word's edges."""
+    flows, identities = wide_flows(seed), chain(WIDE)
+    score = handed(flows, identities)
+    now_ns = max(flow["instant_ns"] for flow in flows)
+    found = set()
+    for slot in (0, 63, 64, 127, 139):
+        others = [n for n in range(WIDE) if n % 2 != slot % 2]
+        for side in range(2):
+            expected = oracle.in_step_share(flows, slot, side, now_ns, 300, others, WIDE_TWINS)
+            actual = in_step_share(score, identities, slot, side)
+            assert actual == pytest.approx(expected, rel=1e-12)
+            found.add(actual)
+    assert len(found) > 5
+
+
+def test_a_buried_strike_is_in_step_with_nobody() -> None:
+    """Who takes its slot has traded in no second yet, at the end of a word and of the slots."""
+    legs = ((4, 63), (64, 139))
+    for own, other in legs:
+        identities = chain(WIDE)
+        score = handed(package((own, other), (1, 1)), identities)
+        assert in_step_share(score, identities, own, 1) > 0
+        scores.bury_slots(score, np.array([other]), grave=WIDE - 2)
+        assert in_step_share(score, identities, own, 1) == 0
+
+
+def test_a_second_begins_empty() -> None:
+    """Seconds stand in a ring: what traded 2,048 before is no step now."""
+    identities = chain()
+    flows = [*package((1, 1), (1, 1)), *(flow_of(4, SAID_SECONDS + 8 * n, 1) for n in range(12))]
+    assert in_step_share(handed(in_order(flows), identities), identities, 4, 1) == 0
 
 
 def package(legs: tuple[int, int], sides: tuple[int, int], count: int = 12) -> list[Flow]:

@@ -150,6 +150,15 @@ def test_it_is_this_users_and_no_folder_is_too_deep(tmp_path: Path) -> None:
     publisher.close(1.0)
 
 
+def test_a_publisher_that_ended_reaches_nobody(tmp_path: Path) -> None:
+    """And fails nobody: the keeper goes on publishing to a feed whose thread is gone."""
+    publisher = Publisher(tmp_path)
+    publisher.close(1.0)
+    publisher.publish("state", {"state": "live"})
+    publisher.settle()
+    assert publisher.subscribers == 0
+
+
 def test_another_protocol_is_named(tmp_path: Path) -> None:
     """Who speaks no JSON is another version, and no reason to go on."""
     with bind_feed(tmp_path) as listener:

@@ -146,6 +146,7 @@ def check_fed(said: list[FeedItem], record: Path, run: LiveRun) -> None:
     for name, key in (("windows", "window_end"), ("signals", "timestamp")):
         stored = read_segments(record, name)
         fed = [row for one in said if one.kind == name for row in one.data]
+        assert fed or stored.is_empty(), name
         late = stored.tail(len(fed))  # what a segment held before it was let in is read there
         assert [row["instrument_id"] for row in fed] == late["instrument_id"].to_list()
         at = pl.Series([row[key] for row in fed], dtype=pl.String).str.to_datetime(time_unit="ns")

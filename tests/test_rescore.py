@@ -165,7 +165,10 @@ def test_only_what_changed_is_done_again(tmp_path: Path) -> None:
     again = run(files_of(folder), out)
     assert again.notes[0].startswith(f"stage (a): 0 of {SESSIONS} units sealed, {SESSIONS} were")
     assert again.notes[1].startswith(f"stage (b): 0 of {SESSIONS} sessions scored, {SESSIONS} st")
+    (out / "baselines.duckdb").unlink()  # what it held is folded in again
     other = run(files_of(folder), out, profile="ifd_v3_production")
+    assert other.report["sessions"][-1]["baselines"] is not None
+    assert (out / "baselines.duckdb").is_file()
     assert other.notes[0].startswith(f"stage (a): 0 of {SESSIONS}")
     assert other.notes[1].startswith(f"stage (b): {SESSIONS} of {SESSIONS}")
     third = sorted(folder.glob("*.mbo.dbn"))[2]

@@ -101,7 +101,7 @@ def in_step_share(score: Score, identities: Records, slot: int, side: int) -> fl
     The newest votes of cap 1 in the window of the side's strongest evidence, whatever the profile
     asks of it (300 s if there is none). By chance, so many fall into the companion's seconds as its
     votes fill of that window. O(n), 64 slots at once. A walk over all that was handed over around
-    each vote gave the same, and took .7 ms of a strike where all of 600 trade each second.
+    each vote gave the same, and was most of an instant where all strikes trade each second.
     """
     window = int(score.best[slot, side, ANY_WINDOW])
     own = find_seconds(score, slot, side, window)

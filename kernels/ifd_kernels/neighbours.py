@@ -29,7 +29,7 @@ from ifd_kernels.score_state import (
 from ifd_kernels.signals import MAX_AGREEMENT
 from ifd_kernels.votes import can_score
 
-__all__ = ["coordination", "lean_of", "sides_as_strong"]
+__all__ = ["SILENT", "coordination", "lean_of", "sides_as_strong"]
 
 UNIT: Final = 1024  # of a lean: integers, so that sums are exact
 SILENT: Final = 2 * UNIT  # a lean that no slot has

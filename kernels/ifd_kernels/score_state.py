@@ -50,7 +50,7 @@ COLUMNS: Final = 6  # of VOTE.votes
 NEIGHBOURS: Final = 4  # strikes -2, -1, 1, 2
 SAID_SECONDS: Final = 2_048  # kept: those of the longest window, and the lateness before them
 SAID_SLOTS: Final = 64  # slots in a word of Score.said
-MOST_VOTES: Final = 64  # of a side, looked at for steps, the newest: a busy strike costs no more
+MOST_VOTES: Final = 64  # of a side, looked at for steps, the newest; under 128, see count_steps
 NEVER: Final = 2**62
 
 # Score.cursor, int64
