@@ -24,11 +24,20 @@ BEGIN = live_header() + message(0x17, 3, "Finished") * 2
 
 
 class Steps:
-    """A connection that sends its pieces one by one, each when a test says so."""
+    """A connection that sends its pieces one by one, each when a test says so.
+
+    Attributes
+    ----------
+    pieces
+        What it sends.
+    before
+        Bytes that the session has of other connections.
+    """
 
     def __init__(self, *pieces: bytes) -> None:
         """Begin with nothing sent."""
         self.pieces = pieces
+        self.before = 0
         self._gates = [threading.Event() for _ in pieces]
 
     def play(self, _number: int, _told: Told) -> Script:
@@ -38,7 +47,7 @@ class Steps:
     def send(self, run: Run, number: int) -> None:
         """Let the next piece through, and poll until all of it has come."""
         self._gates[number].set()
-        wanted = sum(map(len, self.pieces[: number + 1]))
+        wanted = self.before + sum(map(len, self.pieces[: number + 1]))
         run.until(lambda: run.session.counts["bytes"] == wanted)
 
     def _let_through(self) -> Iterator[bytes]:
