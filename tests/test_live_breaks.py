@@ -65,8 +65,12 @@ def ends(windows: pl.DataFrame) -> list[int]:
 
 
 def test_the_daily_break(tmp_path: Path) -> None:
-    """Live through it: the last window is out at the close, the next day's begins at its open."""
+    """Live through it: the last window is out at the close, the next day's begins at its open.
+
+    The file is replayed first: what that compiles would be waited for at the socket.
+    """
     last, first = event(CLOSE_S - 6.5, size=3), event(DAY_S + 0.5, size=2)
+    clean = oracle([*records(), last, first, event(DAY_S + 330)], tmp_path).windows
     before, after = beats(CLOSE_S, DAY_S - BEAT_S), beats(DAY_S + BEAT_S, DAY_S + 318)
     steps = Steps(BEGIN, b"".join(records()), last, *before, first, *after)
     with serving(steps.play) as gateway:
@@ -79,7 +83,6 @@ def test_the_daily_break(tmp_path: Path) -> None:
         pass_time(run, steps, range(5, len(steps.pieces)))
         assert run.session.counts["connections"] == 1
         found = run.finish()
-    clean = oracle([*records(), last, first, event(DAY_S + 330)], tmp_path).windows
     assert ends(found.windows) == [*told, DAY_S + 300]
     assert same(found.windows, clean.head(-1))  # its last one is of the record that ends it
     assert replayed(run.record, 1_001).rows_digest == found.rows_digest
@@ -92,6 +95,7 @@ def test_the_weekly_break(tmp_path: Path) -> None:
     """
     stream = [*records(), event(FRIDAY_S + CLOSE_S - 6.5, size=3)]
     opening = event(SUNDAY_S + 0.5, size=2)
+    clean = oracle([*stream, opening, event(SUNDAY_S + 330)], tmp_path).windows
     closed = beats(FRIDAY_S + CLOSE_S, FRIDAY_S + CLOSE_S + 60)
     week = beats(SUNDAY_S - 300, SUNDAY_S - BEAT_S), beats(SUNDAY_S + BEAT_S, SUNDAY_S + 318)
     friday = Steps(BEGIN, b"".join(stream), *closed)
@@ -120,6 +124,5 @@ def test_the_weekly_break(tmp_path: Path) -> None:
     gaps = [one.payload for one in run.record.entries if one.kind is EntryKind.GAP]
     assert len(gaps) == 1
     assert int(str(gaps[0]["end_ns"])) < OPEN + SUNDAY_S * SECOND
-    clean = oracle([*stream, opening, event(SUNDAY_S + 330)], tmp_path).windows
     assert same(found.windows, clean.head(-1))
     assert replayed(run.record, 1_001).rows_digest == found.rows_digest
