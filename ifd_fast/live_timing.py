@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ifd_fast.latencies import Latency
-from ifd_kernels.layout import F_SNAPSHOT, PUBLISHED
+from ifd_kernels.layout import F_BAD_TS_RECV, F_SNAPSHOT, PUBLISHED
 
 if TYPE_CHECKING:
     from ifd_fast.engine import FlowEngine
@@ -65,8 +65,10 @@ class Timing:
         self.latencies["arrival_to_state"].add(now_ns - (looked_ns or heard_ns), records)
         newest = (published - 1) & (len(ring.ts_recv_ns) - 1)
         received_ns: int = ring.ts_recv_ns.item(newest)
-        if received_ns <= 0 or ring.flags.item(newest) & F_SNAPSHOT:
-            return False  # a snapshot was made up to a minute before it was asked for
+        # Neither says when it was sent; a snapshot was made up to a minute before that.
+        untimed = ring.flags.item(newest) & (F_SNAPSHOT | F_BAD_TS_RECV)
+        if received_ns <= 0 or untimed:
+            return False
         if self._market_clock:  # what comes early sets it: the rest is late against that
             ahead_ns = received_ns - heard_ns
             self._wall_less_monotonic_ns = max(self._wall_less_monotonic_ns, ahead_ns)

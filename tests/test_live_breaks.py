@@ -43,9 +43,9 @@ def beats(begin_s: int, end_s: int) -> list[bytes]:
     return [beat(second) for second in range(begin_s, end_s + 1, BEAT_S)]
 
 
-def snapshot(made_ns: int) -> bytes:
-    """Return the snapshot of an empty book, made so many ns after the tests' open."""
-    at_ns = OPEN + made_ns
+def snapshot(second: int) -> bytes:
+    """Return the snapshot of an empty book, made so many seconds after the tests' open."""
+    at_ns = OPEN + second * SECOND
     return mbo(
         action="R",
         side="N",
@@ -99,7 +99,7 @@ def test_the_weekly_break(tmp_path: Path) -> None:
     closed = beats(FRIDAY_S + CLOSE_S, FRIDAY_S + CLOSE_S + 60)
     week = beats(SUNDAY_S - 300, SUNDAY_S - BEAT_S), beats(SUNDAY_S + BEAT_S, SUNDAY_S + 318)
     friday = Steps(BEGIN, b"".join(stream), *closed)
-    sunday = Steps(BEGIN + snapshot((SUNDAY_S - 360) * SECOND), *week[0], opening, *week[1])
+    sunday = Steps(BEGIN + snapshot(SUNDAY_S - 360), *week[0], opening, *week[1])
 
     def play(number: int, told: Told) -> Script:
         if number == 1:

@@ -13,7 +13,7 @@ from ifd_fast.engine import FlowEngine
 from ifd_fast.errors import UsageError
 from ifd_fast.framing import allocate_ring
 from ifd_fast.live_timing import Timing
-from ifd_kernels.layout import PUBLISHED
+from ifd_kernels.layout import F_BAD_TS_RECV, F_LAST, F_SNAPSHOT, PUBLISHED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +60,22 @@ def test_no_record_no_time() -> None:
     found = timing.describe()
     assert found["receive_to_state"]["max_us"] == found["arrival_to_state"]["max_us"] == 0.004
     assert found["sender_lag"]["count"] == 0
+
+
+@pytest.mark.parametrize("flags", [F_SNAPSHOT, F_BAD_TS_RECV, F_SNAPSHOT | F_BAD_TS_RECV])
+def test_what_no_clock_stands_for_has_no_lag(flags: int) -> None:
+    """The lag stays that of the record before; the read is timed all the same."""
+    timing, ring = make()
+    timing.set_wall(wall_ns=100 * MS, monotonic_ns=0)
+    ring.flags[:2] = F_LAST, flags | F_LAST
+    receive(ring, 98 * MS)
+    assert timing.take(heard_ns=0, looked_ns=0, now_ns=MS)
+    receive(ring, 1 * MS)
+    assert not timing.take(heard_ns=0, looked_ns=0, now_ns=MS)
+    assert timing.lag_ns == 2 * MS
+    found = timing.describe()
+    assert found["sender_lag"]["count"] == 1
+    assert found["receive_to_state"]["count"] == 2
 
 
 def test_clocks_that_disagree_are_told() -> None:
